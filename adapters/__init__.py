@@ -1,0 +1,1 @@
+"""Everything that touches the world: each driver, file, socket and terminal is behind one adapter."""

@@ -1,0 +1,1 @@
+"""Stores: one file an adapter. A store imports no other kind of adapter."""

@@ -1,0 +1,1 @@
+"""Targets: one file an adapter. A target imports no other kind of adapter."""

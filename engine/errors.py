@@ -1,0 +1,189 @@
+"""The catalogue of errors: what is wrong, the exit code, and what to do next, on the class.
+
+Rule 1: the message is the docstring of the class, filled with the fields it is raised with.
+Rule 2: no field ever holds a secret, nor text of a driver that was not redacted.
+"""
+
+from __future__ import annotations
+
+import inspect
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller (docs/reference/cli.md)."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    ROLLED_BACK = 3
+    LOGIN_REFUSED = 4
+    PERSON_NEEDED = 5
+    REFUSED = 6
+    RESTING = 7
+    STILL_RUNNING = 8
+    INTERRUPTED = 130
+
+
+class KeyturnError(Exception):
+    """Something that keyturn can name."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.UNEXPECTED
+    hint: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in cls.__name__).lstrip("_")
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__(*fields.values())
+        self.fields = fields
+
+    @property
+    def message(self) -> str:
+        """One or two sentences: what is wrong, and where."""
+        template = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
+        return template.split("\n\n")[0].replace("\n", " ").format(**self.fields)
+
+    @property
+    def advice(self) -> str:
+        """What to do next; empty where there is nothing to say."""
+        given = self.fields.get("advice")
+        return str(given) if given else type(self).hint.format(**self.fields)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+# --- what a port may answer ---------------------------------------------------------------------
+
+
+class PortError(KeyturnError):
+    """{what}: {why}."""
+
+    exit_code = ExitCode.LOGIN_REFUSED
+
+    def __init__(self, *, what: str, why: str, advice: str = "") -> None:
+        super().__init__(what=what, why=why, advice=advice)
+        self.what = what
+        self.why = why
+
+
+class Unavailable(PortError):
+    """{what}: {why}.
+
+    It did not happen, and may later.
+    """
+
+
+class Rejected(PortError):
+    """{what}: {why}.
+
+    It did not happen, and will not when it is only repeated.
+    """
+
+
+class OwnLoginRejected(Rejected):
+    """{what}: {why}.
+
+    The system does not accept keyturn's own login (the admin credentials, the token, the key).
+    """
+
+    hint = "Check the admin credentials of the service and what they may do: keyturn doctor."
+
+
+class Uncertain(PortError):
+    """{what}: {why}.
+
+    It may have happened; only looking can tell.
+    """
+
+    exit_code = ExitCode.PERSON_NEEDED
+
+
+# --- refusals of the domain ----------------------------------------------------------------------
+
+
+class IllegalCommand(KeyturnError):
+    """{command} is not possible while the rotation is {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn show {rotation_id} tells how it came to be there."
+
+
+class RotationOpen(KeyturnError):
+    """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn resume {rotation_id} drives it on; keyturn abort {rotation_id} takes it back."
+
+
+class InGrace(KeyturnError):
+    """{service} ({environment}) is in the grace period of rotation {rotation_id} until {until}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn retire {rotation_id} ends the grace period now; keyturn rollback {service} goes back."
+
+
+class OwnedElsewhere(KeyturnError):
+    """Rotation {rotation_id} is being driven by another process ({owner})."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Wait for it, or stop that process and run: keyturn resume {rotation_id}."
+
+
+class NoSuchService(KeyturnError):
+    """The configuration has no service {service!r}.{suggestion}"""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn status lists the services."
+
+
+class NoSuchRotation(KeyturnError):
+    """There is no rotation {rotation!r} in the log."""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn history lists the rotations with their ids."
+
+
+class NoSuchPosition(KeyturnError):
+    """The log has no event {position} for {service}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn history {service} lists the positions."
+
+
+class NoRestorePoint(KeyturnError):
+    """{service} cannot go back to {wanted}: {why}. Restore points: {points}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn rollback {service} --to VERSION takes one of them."
+
+
+class StrategyImpossible(KeyturnError):
+    """{service}: strategy {strategy} is not possible here: {why}."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Use one of: {possible}."
+
+
+class UnsupportedEvent(KeyturnError):
+    """The log holds an event {tag!r} that this version of keyturn does not know."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Use the version of keyturn that wrote the log, or a newer one."
+
+
+class Conflict(KeyturnError):
+    """Another process appended to {stream} first."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Run the command again: it starts from what the log holds now."
+
+
+class Fenced(KeyturnError):
+    """Rotation {rotation_id} was taken over by another process (epoch {epoch}); this one stops."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn show {rotation_id} tells what became of it."

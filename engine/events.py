@@ -1,0 +1,350 @@
+"""The events: what has happened, one class each, for ever.
+
+Rule 1: a tag is explicit and versioned and never changes; a new field has a default; a changed meaning is
+a new tag and an upcaster (engine/facts.py).
+Rule 2: no field ever holds a secret value; versions are named by id and by keyed fingerprint.
+Rule 3: an event says only what was observed. Times are microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from engine.machine import State
+from engine.plan import Kind, Plan
+from engine.values import Deadline, Instant, Microseconds
+
+
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why something went wrong: at which step, of which kind, in redacted words, and what to do."""
+
+    step: str
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class Fence(msgspec.Struct, frozen=True, array_like=True):
+    """An attempt without a definite answer: `version` may become valid on `login` until `until`."""
+
+    login: str
+    version: str
+    until: Instant
+
+
+class LoginUse(msgspec.Struct, frozen=True, array_like=True):
+    """A login that may have been refused, and when."""
+
+    login: str
+    at: Instant
+
+
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What all events share: frozen, and defaults are not stored."""
+
+
+# --- a rotation: events that change its state -------------------------------------------------------
+
+
+class RotationStarted(_Event, frozen=True, tag="rotation-started.2"):
+    """The rotation began; its plan, its candidate and what it replaces are fixed."""
+
+    service: str
+    environment: str
+    kind: Kind
+    plan: Plan
+    version: str
+    login: str
+    owner: str
+    previous: str | None = None
+    previous_login: str | None = None
+    reason: str = ""
+    imported: bool = False
+    """The value was given by the user (or is an earlier version), so the target may accept it already."""
+    fences: tuple[Fence, ...] = ()
+    tries: tuple[LoginUse, ...] = ()
+
+
+class RotationCancelled(_Event, frozen=True, tag="rotation-cancelled.1"):
+    """The rotation ended before it did anything."""
+
+    reason: str = ""
+
+
+class CandidateStaged(_Event, frozen=True, tag="candidate-staged.1"):
+    """The store holds the candidate, pending."""
+
+    fingerprint: str
+
+
+class CandidateReserved(_Event, frozen=True, tag="candidate-reserved.1"):
+    """The target will make the value; its version id is reserved."""
+
+
+class CandidateApplied(_Event, frozen=True, tag="candidate-applied.1"):
+    """The target accepts the candidate: it answered so, or a probe saw it."""
+
+    attempt: int = 0
+    observed: str = "answer"
+    fingerprint: str = ""
+
+
+class CandidateVerified(_Event, frozen=True, tag="candidate-verified.1"):
+    """A fresh login with the candidate was accepted, a wrong value was refused, and the query ran."""
+
+
+class WaveDistributed(_Event, frozen=True, tag="wave-distributed.1"):
+    """Every instance of the wave proved that it uses the candidate."""
+
+    wave: int
+
+
+class WavePassed(_Event, frozen=True, tag="wave-passed.1"):
+    """The wave's health checks passed for the whole soak."""
+
+    wave: int
+
+
+class RolloutPaused(_Event, frozen=True, tag="rollout-paused.1"):
+    """The rollout rests until an operator decides."""
+
+    reason: str = ""
+
+
+class RolloutResumed(_Event, frozen=True, tag="rollout-resumed.1"):
+    """An operator let the rollout go on."""
+
+    reason: str = ""
+
+
+class RolloutCompleted(_Event, frozen=True, tag="rollout-completed.1"):
+    """Every wave is through; a service without instances has none."""
+
+    waves: int = 0
+
+
+class Promoted(_Event, frozen=True, tag="promoted.1"):
+    """The store calls the candidate current, and every place it is published to has it."""
+
+
+class MonitoringPassed(_Event, frozen=True, tag="monitoring-passed.1"):
+    """The checks after promotion passed; the old version stays valid until the grace period ends."""
+
+    grace: Deadline
+
+
+class GraceEnded(_Event, frozen=True, tag="grace-ended.1"):
+    """The grace period is over; from here there is no way back within this rotation."""
+
+    early: bool = False
+
+
+class PreviousRetired(_Event, frozen=True, tag="previous-retired.1"):
+    """The old version was seen refused (or never was) and the current one accepted."""
+
+    refused: bool = True
+
+
+class RollbackStarted(_Event, frozen=True, tag="rollback-started.1"):
+    """The rotation goes back: decided by itself after a failure, or by a person."""
+
+    automatic: bool
+    cause: Cause | None = None
+    reason: str = ""
+    fences: tuple[Fence, ...] = ()
+
+
+class PreviousRestored(_Event, frozen=True, tag="previous-restored.1"):
+    """Stores and target are back on the old version; the candidate is quarantined."""
+
+
+class RollbackVerified(_Event, frozen=True, tag="rollback-verified.1"):
+    """The old version was seen to be in force: a fresh login with it succeeded.
+
+    `observed` is "login"; "verifier" where the target showed the old verifier in force and nobody has the
+    plain value; "refused" where there was no old version and the candidate was seen refused;
+    "nothing" where the target was never asked to change.
+    """
+
+    observed: str = "login"
+
+
+class RollbackFailed(_Event, frozen=True, tag="rollback-failed.1"):
+    """Going back did not succeed within its tries; a person is needed."""
+
+    cause: Cause
+
+
+class RollbackRetried(_Event, frozen=True, tag="rollback-retried.1"):
+    """A person had the rollback tried again."""
+
+    reason: str = ""
+
+
+class RotationFailed(_Event, frozen=True, tag="rotation-failed.1"):
+    """The rotation ended in failure: nothing was to be undone, or going back by itself is off."""
+
+    cause: Cause
+
+
+# --- a rotation: facts that change no state -----------------------------------------------------------
+
+
+class OwnerChanged(_Event, frozen=True, tag="owner-changed.1"):
+    """Another process drives the rotation from here on; the one before is fenced off."""
+
+    owner: str
+    epoch: int
+
+
+class EffectPostponed(_Event, frozen=True, tag="effect-postponed.1"):
+    """An effect had no definite success; it is tried again from `not_before` on."""
+
+    cause: Cause
+    not_before: Instant
+
+
+class PreviousCaptured(_Event, frozen=True, tag="previous-captured.1"):
+    """What the target had in force was taken into the store before the first change."""
+
+    version: str
+    login: str
+    fingerprint: str
+
+
+class AttemptStarted(_Event, frozen=True, tag="attempt-started.1"):
+    """The target is about to be asked to accept `version` on `login`; it can take effect until `deadline`."""
+
+    attempt: int
+    version: str
+    login: str
+    deadline: Instant
+
+
+class AttemptClosed(_Event, frozen=True, tag="attempt-closed.1"):
+    """The attempt had a definite answer; it cannot take effect later."""
+
+    attempt: int
+    done: bool = False
+
+
+class AttemptSettled(_Event, frozen=True, tag="attempt-settled.1"):
+    """An attempt without an answer was looked into: the target refuses its value."""
+
+    attempt: int
+
+
+class OrphanRevoked(_Event, frozen=True, tag="orphan-revoked.1"):
+    """Values that the target made under a lost attempt were revoked."""
+
+    attempt: int
+
+
+class VerificationFailed(_Event, frozen=True, tag="verification-failed.1"):
+    """One try to verify did not succeed; `refused` where the target refused the value itself."""
+
+    cause: Cause
+    refused: bool
+    not_before: Instant
+
+
+class LoginTried(_Event, frozen=True, tag="login-tried.1"):
+    """A login that may be refused is about to be tried."""
+
+    login: str
+
+
+class Published(_Event, frozen=True, tag="published.1"):
+    """A further place has the version."""
+
+    place: str
+    version: str | None
+
+
+# --- a credential ---------------------------------------------------------------------------------------
+
+
+class RotationOpened(_Event, frozen=True, tag="rotation-opened.1"):
+    """A rotation of the credential is open; no other may open until it is closed."""
+
+    rotation_id: UUID
+    service: str
+    environment: str
+    version: str
+    ordinal: int
+
+
+class VersionAdopted(_Event, frozen=True, tag="version-adopted.1"):
+    """A version that the log did not know (held by the store, or captured from the target) is the current one."""
+
+    version: str
+    login: str
+
+
+class CurrentChanged(_Event, frozen=True, tag="current-changed.1"):
+    """The stores call another version current; None where there is no current version again."""
+
+    rotation_id: UUID
+    version: str | None
+    login: str | None
+
+
+class VersionDestroyed(_Event, frozen=True, tag="version-destroyed.1"):
+    """The stores are told to delete the value of a version that is old enough."""
+
+    version: str
+
+
+class RotationClosed(_Event, frozen=True, tag="rotation-closed.1"):
+    """The rotation is over; what it leaves behind: unanswered attempts and spent logins."""
+
+    rotation_id: UUID
+    outcome: State
+    fences: tuple[Fence, ...] = ()
+    tries: tuple[LoginUse, ...] = ()
+
+
+RotationEvent: TypeAlias = (
+    RotationStarted
+    | RotationCancelled
+    | CandidateStaged
+    | CandidateReserved
+    | CandidateApplied
+    | CandidateVerified
+    | WaveDistributed
+    | WavePassed
+    | RolloutPaused
+    | RolloutResumed
+    | RolloutCompleted
+    | Promoted
+    | MonitoringPassed
+    | GraceEnded
+    | PreviousRetired
+    | RollbackStarted
+    | PreviousRestored
+    | RollbackVerified
+    | RollbackFailed
+    | RollbackRetried
+    | RotationFailed
+    | OwnerChanged
+    | EffectPostponed
+    | PreviousCaptured
+    | AttemptStarted
+    | AttemptClosed
+    | AttemptSettled
+    | OrphanRevoked
+    | VerificationFailed
+    | LoginTried
+    | Published
+)
+"""Every event of a Rotation."""
+
+CredentialEvent: TypeAlias = (
+    RotationOpened | VersionAdopted | CurrentChanged | VersionDestroyed | RotationClosed
+)
+"""Every event of a Credential."""
+
+Event: TypeAlias = RotationEvent | CredentialEvent
