@@ -15,18 +15,23 @@ import msgspec
 from engine import events as current
 from engine.errors import UnsupportedEvent
 from engine.events import Event, Fence, LoginUse
+from engine.machine import State
 from engine.plan import Kind, Plan
 from engine.values import Instant
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """An event in its place: of which aggregate, the how-manieth, when, and on whose account."""
+    """An event in its place: of which aggregate, the how-manieth, when, and on whose account.
+
+    `state` is the state that the rotation is in after it; None for the facts of a credential.
+    """
 
     originator_id: UUID
     originator_version: int
     at: Instant
     actor: str
     body: Event
+    state: State | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -73,6 +78,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     at: Instant
     actor: str
     body: Event | RotationStarted1
+    state: State | None = None
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -86,7 +92,7 @@ def tag_of(event: Event) -> str:
 
 def encode(fact: Fact) -> bytes:
     """Return the bytes of a fact but its place: time, actor and event."""
-    return _ENCODER.encode(_Stored(fact.at, fact.actor, fact.body))
+    return _ENCODER.encode(_Stored(fact.at, fact.actor, fact.body, fact.state))
 
 
 def decode(tag: str, state: bytes, *, originator_id: UUID, originator_version: int) -> Fact:
@@ -101,4 +107,4 @@ def decode(tag: str, state: bytes, *, originator_id: UUID, originator_version: i
     body = stored.body
     upcast = UPCASTERS.get(type(body))
     event: Event = upcast(body) if upcast else body  # type: ignore[assignment]  # only retired classes have one
-    return Fact(originator_id, originator_version, stored.at, stored.actor, event)
+    return Fact(originator_id, originator_version, stored.at, stored.actor, event, stored.state)
