@@ -1,0 +1,1 @@
+"""What `keyturn demo` runs against: real servers that are thrown away afterwards."""
