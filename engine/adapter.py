@@ -76,7 +76,9 @@ class Reference:
         """Read `scheme://…` or `{from: {store, key}}`; raises ValueError for anything else, never echoing it."""
         if isinstance(raw, dict) and set(raw) == {"from"} and isinstance(raw["from"], dict):
             given = raw["from"]
-            if {"store", "key"} <= set(given) <= {"store", "key", "field"} and all(isinstance(v, str) for v in given.values()):
+            if {"store", "key"} <= set(given) <= {"store", "key", "field"} and all(
+                isinstance(v, str) for v in given.values()
+            ):
                 return cls("store", given["key"], store=given["store"], field=given.get("field", "password"))
             raise ValueError("`from` takes the texts `store` and `key`, and may have `field`")
         if isinstance(raw, str):

@@ -154,7 +154,6 @@ class RollbackStarted(_Event, frozen=True, tag="rollback-started.1"):
     automatic: bool
     cause: Cause | None = None
     reason: str = ""
-    fences: tuple[Fence, ...] = ()
 
 
 class PreviousRestored(_Event, frozen=True, tag="previous-restored.1"):
@@ -342,9 +341,7 @@ RotationEvent: TypeAlias = (
 )
 """Every event of a Rotation."""
 
-CredentialEvent: TypeAlias = (
-    RotationOpened | VersionAdopted | CurrentChanged | VersionDestroyed | RotationClosed
-)
+CredentialEvent: TypeAlias = RotationOpened | VersionAdopted | CurrentChanged | VersionDestroyed | RotationClosed
 """Every event of a Credential."""
 
 Event: TypeAlias = RotationEvent | CredentialEvent

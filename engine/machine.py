@@ -103,12 +103,10 @@ _INTERNAL: Final[tuple[tuple[str, tuple[State, ...]], ...]] = (
 def _build() -> Machine:
     """Return the machine: no model, no automatic transitions, no conditions."""
     changes: list[dict[str, object]] = [
-        {"trigger": event, "source": [s.value for s in sources], "dest": to.value}
-        for event, sources, to in _CHANGES
+        {"trigger": event, "source": [s.value for s in sources], "dest": to.value} for event, sources, to in _CHANGES
     ]
     internal: list[dict[str, object]] = [
-        {"trigger": event, "source": [s.value for s in sources], "dest": None}
-        for event, sources in _INTERNAL
+        {"trigger": event, "source": [s.value for s in sources], "dest": None} for event, sources in _INTERNAL
     ]
     return Machine(
         model=None,

@@ -53,6 +53,10 @@ class LoginBudget(msgspec.Struct, frozen=True, array_like=True):
     window: Microseconds
 
 
+URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""The unreserved characters of RFC 3986 but `.` and `~`: safe in URLs, shells, YAML and SQL."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """The policy of one rotation, defaults written out. Times are microseconds."""
 
@@ -84,5 +88,7 @@ class Plan(msgspec.Struct, frozen=True):
     rollback_on_verification_failure: bool = True
     rollback_timeout: Microseconds = Microseconds(30 * SECOND)
     rollback_retries: int = 2
+    password_length: int = 32
+    password_alphabet: str = URL_SAFE
     versions_kept: int = 10
     """Versions the store keeps; older ones go when it is safe."""

@@ -193,9 +193,7 @@ class SecretStore(Protocol):
         """
         ...
 
-    def promote(
-        self, path: str, version: str, value: CredentialValue, *, expected: str | None
-    ) -> None:
+    def promote(self, path: str, version: str, value: CredentialValue, *, expected: str | None) -> None:
         """Make `version` current and what it replaces previous, if current is `expected` (or `version` already).
 
         Otherwise `Rejected`. A store that is not versioned writes `value` and ignores `expected`.
@@ -215,6 +213,20 @@ class SecretStore(Protocol):
 
         Deleting what is current or previous is `Rejected`; what is absent counts as done.
         """
+        ...
+
+
+@runtime_checkable
+class Place(Protocol):
+    """A further place that the current version is published to."""
+
+    @property
+    def name(self) -> str:
+        """Name the place for the log: `store:key`."""
+        ...
+
+    def publish(self, value: CredentialValue, *, version: str) -> None:
+        """Write `value` there, durably, in the form that is configured; the same again changes nothing."""
         ...
 
 

@@ -60,9 +60,7 @@ class Deadline(msgspec.Struct, frozen=True, array_like=True):
 
 def deadline_after(now: Moment, duration: Microseconds) -> Deadline:
     """Return the deadline that lies `duration` after `now`."""
-    return Deadline(
-        Instant(now.wall + duration), now.boot, Microseconds(now.uptime + duration)
-    )
+    return Deadline(Instant(now.wall + duration), now.boot, Microseconds(now.uptime + duration))
 
 
 @final

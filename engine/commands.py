@@ -1,0 +1,154 @@
+"""Commands of people and schedules, and the decisions on them: refused by name, or facts to append.
+
+Rule: legality is looked up in the machine; a decision is pure and calls no port.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from engine import events as e
+from engine.credential import Credential, Version
+from engine.errors import IllegalCommand, InGrace, RotationOpen
+from engine.events import CredentialEvent, RotationEvent
+from engine.machine import State, following
+from engine.plan import Kind, Plan, Strategy
+from engine.policies import can_go_back
+from engine.rotation import Rotation
+from engine.values import Instant
+
+
+class StartRotation(msgspec.Struct, frozen=True):
+    """Move a credential to a fresh version, or (`to`) back to an earlier one."""
+
+    service: str
+    environment: str
+    plan: Plan
+    logins: tuple[str, ...]
+    """The login of the credential; the two of `alternating`."""
+    owner: str
+    reason: str = ""
+    imported: bool = False
+    to: Version | None = None
+    held: Version | None = None
+    """What the store calls current, where the log knows of no current version."""
+
+
+def opened(
+    command: StartRotation, credential: Credential, rotation_id: UUID, *, open_rotation: Rotation | None, until: str
+) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on starting: the first facts of the rotation, and what the credential takes down.
+
+    Raises `RotationOpen`, or `InGrace` where only a grace period (`until`) is left of the open one.
+    """
+    if open_rotation is not None:
+        refuse_second(open_rotation, until=until)
+    current = credential.current or command.held
+    ordinal = credential.ordinal + 1
+    candidate = command.to or Version(f"v{ordinal}-{rotation_id.hex[:6]}", _login(command, current))
+    overlap = _overlap(command.plan.strategy, candidate.login, current)
+    plan = msgspec.structs.replace(
+        command.plan,
+        overlap=overlap,
+        grace=command.plan.grace if overlap and command.to is None else 0,
+    )
+    started = e.RotationStarted(
+        service=command.service,
+        environment=command.environment,
+        kind=Kind.ROLLBACK if command.to else Kind.ROTATION,
+        plan=plan,
+        version=candidate.id,
+        login=candidate.login,
+        owner=command.owner,
+        previous=current.id if current else None,
+        previous_login=current.login if current else None,
+        reason=command.reason,
+        imported=command.imported or command.to is not None,
+        fences=credential.fences,
+        tries=credential.tries,
+    )
+    noted: list[CredentialEvent] = []
+    if credential.current is None and command.held is not None:
+        noted.append(e.VersionAdopted(command.held.id, command.held.login))
+    noted.append(e.RotationOpened(rotation_id, command.service, command.environment, candidate.id, ordinal))
+    return [started], noted
+
+
+def refuse_second(rotation: Rotation, *, until: str) -> None:
+    """Raise what tells that this rotation of the same credential is still open."""
+    where = {"service": rotation.service, "environment": rotation.environment, "rotation_id": rotation.id}
+    if rotation.state is State.GRACE:
+        raise InGrace(**where, until=until)
+    raise RotationOpen(**where, state=rotation.state)
+
+
+def _login(command: StartRotation, current: Version | None) -> str:
+    """Return who is to log in with the candidate: of two logins, the one that is not in use."""
+    if len(command.logins) == 1 or current is None:
+        return command.logins[0]
+    return next(login for login in command.logins if login != current.login)
+
+
+def _overlap(strategy: Strategy, login: str, current: Version | None) -> bool:
+    """Tell whether old and new can be valid at once: not in one login that holds one value."""
+    if strategy in (Strategy.DUAL, Strategy.ISSUE):
+        return True
+    return strategy is Strategy.ALTERNATING and (current is None or current.login != login)
+
+
+def _require(rotation: Rotation, event: str, command: str) -> None:
+    if following(rotation.state, event) is None:
+        raise IllegalCommand(command=command, state=rotation.state, rotation_id=rotation.id)
+
+
+def go_back(
+    rotation: Rotation, credential: Credential, *, command: str, reason: str
+) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on taking an open (or failed) rotation back.
+
+    Raises `IllegalCommand` where it is past the point of no return, has nothing to go back to, or another
+    rotation was opened since.
+    """
+    _require(rotation, "RollbackStarted", command)
+    if not can_go_back(rotation):
+        raise IllegalCommand(
+            command=command, state=f"{rotation.state}, with no earlier version", rotation_id=rotation.id
+        )
+    noted: list[CredentialEvent] = []
+    if credential.open != rotation.id:
+        if credential.open is not None or credential.last != rotation.id:
+            raise IllegalCommand(
+                command=command, state=f"{rotation.state} and a later one exists", rotation_id=rotation.id
+            )
+        noted.append(
+            e.RotationOpened(
+                rotation.id, rotation.service, rotation.environment, rotation.candidate, credential.ordinal
+            )
+        )
+    return [e.RollbackStarted(automatic=False, reason=reason)], noted
+
+
+def retry(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on trying a failed rollback again; raises `IllegalCommand` in any other state."""
+    _require(rotation, "RollbackRetried", "retry")
+    return [e.RollbackRetried(reason=reason)]
+
+
+def end_grace(rotation: Rotation) -> list[RotationEvent]:
+    """Decide on ending a grace period now; raises `IllegalCommand` in any other state."""
+    _require(rotation, "GraceEnded", "retire")
+    return [e.GraceEnded(early=True)]
+
+
+def closing(rotation: Rotation, outcome: State, *, now: Instant) -> e.RotationClosed:
+    """Return what a rotation that ends leaves to its credential: attempts and logins that still count."""
+    open_attempts = [e.Fence(a.login, a.version, a.deadline) for a in rotation.attempts if not a.closed]
+    window = rotation.plan.login_budget.window if rotation.plan.login_budget else 0
+    return e.RotationClosed(
+        rotation_id=rotation.id,
+        outcome=outcome,
+        fences=tuple(f for f in (*rotation.fences, *open_attempts) if f.until > now),
+        tries=tuple(use for use in rotation.tries if use.at + window > now),
+    )

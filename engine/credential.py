@@ -1,0 +1,111 @@
+"""The Credential aggregate: the versions of one service in one environment, and the rotation that is open.
+
+Its version number is the lock that lets one rotation open at a time: opening appends to its stream.
+Rule: nothing here decides; decisions are in commands.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec.structs import replace
+
+from engine import events as e
+from engine.facts import Fact
+
+_NAMESPACE: Final = UUID("5f7b6a86-2d0c-4a57-9a55-0f2f6a9d3c11")
+"""Made once for keyturn; the id of a credential follows from its name."""
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version that the log knows: its id and who logs in with it."""
+
+    id: str
+    login: str
+    destroyed: bool = False
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """One service in one environment, as of the last fact."""
+
+    id: UUID
+    service: str
+    environment: str
+    version: int = 0
+    """How many facts it has."""
+    ordinal: int = 0
+    """The number of the newest version."""
+    open: UUID | None = None
+    last: UUID | None = None
+    """The newest rotation, open or not."""
+    lineage: tuple[Version, ...] = ()
+    """The versions that led to the current one, oldest first, the current one last; a rollback shortens it."""
+    known: tuple[Version, ...] = ()
+    """Every version that was ever current, oldest first."""
+    fences: tuple[e.Fence, ...] = ()
+    tries: tuple[e.LoginUse, ...] = ()
+
+    @property
+    def current(self) -> Version | None:
+        """Return what the stores call current, as far as the log knows."""
+        return self.lineage[-1] if self.lineage else None
+
+    @property
+    def previous(self) -> Version | None:
+        """Return what a rollback without a target goes back to."""
+        return self.lineage[-2] if len(self.lineage) > 1 else None
+
+
+def credential_id(service: str, environment: str) -> UUID:
+    """Return the id of the aggregate: the same for the same names, on every machine."""
+    return uuid5(_NAMESPACE, f"credential/{environment}/{service}")
+
+
+def evolve(credential: Credential, fact: Fact) -> Credential:
+    """Return the credential after one more fact."""
+    after = replace(credential, version=fact.originator_version)
+    match fact.body:
+        case e.RotationOpened() as body:
+            return replace(
+                after, open=body.rotation_id, last=body.rotation_id, ordinal=max(after.ordinal, body.ordinal)
+            )
+        case e.VersionAdopted() as body:
+            return _become_current(after, Version(body.version, body.login))
+        case e.CurrentChanged() as body:
+            if body.version is None:
+                return replace(after, lineage=())
+            return _become_current(after, Version(body.version, body.login or ""))
+        case e.VersionDestroyed() as body:
+            return replace(
+                after,
+                known=_destroyed(after.known, body.version),
+                lineage=tuple(v for v in after.lineage if v.id != body.version),
+            )
+        case e.RotationClosed() as body:
+            return replace(after, open=None, fences=body.fences, tries=body.tries)
+        case _:
+            return after
+
+
+def _become_current(credential: Credential, version: Version) -> Credential:
+    ids = [v.id for v in credential.lineage]
+    kept = credential.lineage[: ids.index(version.id)] if version.id in ids else credential.lineage
+    known = credential.known
+    if version.id not in [v.id for v in known]:
+        known = (*known, version)
+    return replace(credential, lineage=(*kept, version), known=known)
+
+
+def _destroyed(known: tuple[Version, ...], version: str) -> tuple[Version, ...]:
+    return tuple(replace(v, destroyed=True) if v.id == version else v for v in known)
+
+
+def fold(service: str, environment: str, facts: Iterable[Fact]) -> Credential:
+    """Return the credential after all `facts`, oldest first; a fresh one where there are none."""
+    credential = Credential(credential_id(service, environment), service, environment)
+    for fact in facts:
+        credential = evolve(credential, fact)
+    return credential

@@ -1,0 +1,229 @@
+"""The effects that lead forward: stage, look, apply, verify, promote, wait, retire.
+
+Rule 1: each performs one effect and records its outcome; each may be performed again from the start.
+Rule 2: nothing here catches an outcome of a port; the runner does.
+"""
+
+from __future__ import annotations
+
+from engine import events as e
+from engine.errors import Rejected, Unavailable, Uncertain
+from engine.events import Cause, CredentialEvent, RotationEvent
+from engine.passwords import PasswordRule, generate
+from engine.performance import Performance
+from engine.plan import Kind, RetryClass, Strategy
+from engine.policies import destroyable, give_up, judge
+from engine.ports import Probe
+from engine.process import Effect
+from engine.values import CredentialValue, Form, Secret, deadline_after
+
+UNIT = 1 << 53
+
+
+def jitter(performance: Performance) -> float:
+    """Return a random number from 0 up to 1."""
+    return int.from_bytes(performance.world.entropy.draw(7), "big") % UNIT / UNIT
+
+
+def stage(performance: Performance) -> None:
+    """Have the store hold the candidate, before the target is touched."""
+    rotation, plan = performance.rotation, performance.rotation.plan
+    if rotation.previous is None and plan.strategy is Strategy.SINGLE and plan.settable:
+        _capture(performance)
+    held = performance.read(rotation.candidate)
+    if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
+        performance.record(e.CandidateReserved())
+        return
+    value = held or _fresh(performance)
+    performance.store.stage(performance.path, rotation.candidate, value)
+    if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
+        raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
+    performance.record(e.CandidateStaged(performance.fingerprint(value)))
+
+
+def _fresh(performance: Performance) -> CredentialValue:
+    """Return a new value for the candidate: the one that the user gave, or a generated one."""
+    rotation = performance.rotation
+    if performance.given is not None:
+        return CredentialValue(rotation.login, performance.given)
+    if rotation.imported:
+        raise Rejected(
+            what="staging the candidate",
+            why="the given value was not stored before the process ended",
+            advice="Give it again: keyturn rotate --new-value-file.",
+        )
+    plan = rotation.plan
+    secret = generate(PasswordRule(plan.password_length, plan.password_alphabet), performance.world.entropy)
+    return CredentialValue(rotation.login, secret)
+
+
+def _capture(performance: Performance) -> None:
+    """Take what the target shows of the value in force into the store, so that there is a way back."""
+    rotation = performance.rotation
+    shown = performance.target.probe(CredentialValue(rotation.login, None)).restorable
+    if shown is None:
+        return
+    version = f"v0-{rotation.id.hex[:6]}"
+    performance.store.stage(performance.path, version, shown)
+    performance.store.discard(performance.path, version, destroy=False)
+    captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
+    performance.record(captured, noted=[e.VersionAdopted(version, rotation.login)])
+
+
+def look(performance: Performance) -> None:
+    """Settle what nobody knows: does the target accept the candidate already?"""
+    rotation = performance.rotation
+    value = performance.read(rotation.candidate)
+    attempt = rotation.in_doubt
+    if value is None:
+        _revoke_orphans(performance)
+        return
+    performance.spend_login(rotation.login)
+    sighting = performance.target.probe(value)
+    if sighting.probe in (Probe.ACCEPTED, Probe.UNUSABLE):
+        performance.record(_applied(performance, value, observed="probe"))
+        return
+    if sighting.probe is Probe.UNKNOWN:
+        raise Unavailable(
+            what="looking whether the target accepts the new version", why=sighting.detail or "no clear answer"
+        )
+    settled = e.AttemptSettled(attempt.number if attempt else 0)
+    if attempt and rotation.plan.retry is RetryClass.NEVER_REPEAT:
+        why = "the answer of the only attempt was lost, the target refuses its value, and it may not be repeated"
+        cause = Cause(Effect.PROBE.value, "never_repeat", why)
+        performance.record(settled, *give_up(rotation, cause))
+        return
+    performance.record(settled)
+
+
+def _revoke_orphans(performance: Performance) -> None:
+    """Revoke what a lost attempt made: nobody holds it."""
+    attempt = performance.rotation.in_doubt
+    assert attempt is not None, "a candidate without a value was never attempted"
+    keep = performance.previous()
+    performance.target.retire(None, keep=keep, tag=performance.attempt_tag(attempt.number))
+    performance.record(e.OrphanRevoked(attempt.number))
+
+
+def apply(performance: Performance) -> None:
+    """Make the target accept the candidate: record the attempt, ask, record the answer."""
+    rotation = performance.rotation
+    value = performance.read(rotation.candidate)
+    if value is None:
+        if not rotation.plan.issues_value:
+            value = performance.candidate()
+        else:
+            value = CredentialValue(rotation.login, None)
+    deadline = performance.begin_attempt(rotation.candidate, rotation.login)
+    number = performance.rotation.attempts[-1].number
+    made = performance.target.apply(value, tag=performance.attempt_tag(number), deadline=deadline)
+    if value.secret is None:
+        performance.attempt = None  # what fails from here is the store: the attempt stays open, its value in doubt
+        performance.store.stage(performance.path, rotation.candidate, made)
+        performance.attempt = number
+    closed = performance.end_attempt()
+    performance.record(closed, _applied(performance, made, observed="answer"))
+
+
+def _applied(performance: Performance, value: CredentialValue, *, observed: str) -> e.CandidateApplied:
+    attempts = performance.rotation.attempts
+    return e.CandidateApplied(
+        attempt=attempts[-1].number if attempts else 0,
+        observed=observed,
+        fingerprint=performance.fingerprint(value),
+    )
+
+
+def verify(performance: Performance) -> None:
+    """Log in afresh with the candidate, see a wrong value refused, run the query; judge."""
+    rotation = performance.rotation
+    value = performance.candidate()
+    wrong = Secret(performance.world.entropy.draw(24).hex())
+    performance.spend_login(rotation.login)
+    performance.spend_login(rotation.login)
+    seen = performance.target.verify(value, control=wrong)
+    now = performance.world.clock.now()
+    events: list[RotationEvent] = judge(performance.rotation, seen, now=now, jitter=jitter(performance))
+    if isinstance(events[-1], e.CandidateVerified):
+        events.append(e.RolloutCompleted())  # a service without instances has zero waves
+    performance.record(*events)
+
+
+def distribute(performance: Performance) -> None:
+    """Complete a rollout of zero waves that a crash left here."""
+    performance.record(e.RolloutCompleted(performance.rotation.waves))
+
+
+def promote(performance: Performance) -> None:
+    """Make the candidate current in the store, then in every further place, each recorded."""
+    rotation = performance.rotation
+    value = performance.candidate()
+    expected = None if rotation.captured else rotation.previous
+    performance.store.promote(performance.path, rotation.candidate, value, expected=expected)
+    publish(performance, value, version=rotation.candidate)
+    changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
+    performance.record(e.Promoted(), noted=[changed])
+
+
+def publish(performance: Performance, value: CredentialValue, *, version: str) -> None:
+    """Write a version to every further place that does not have it yet, recording each."""
+    if value.form is Form.VERIFIER:
+        return  # a verifier is of no use to a consumer
+    for place in performance.places:
+        if place.name not in performance.rotation.published:
+            place.publish(value, version=version)
+            performance.record(e.Published(place.name, version))
+
+
+def monitor(performance: Performance) -> None:
+    """Pass monitoring: no checks are configured, and the grace period begins."""
+    now = performance.world.clock.now()
+    performance.record(e.MonitoringPassed(deadline_after(now, performance.rotation.plan.grace)))
+
+
+def end_grace(performance: Performance) -> None:
+    """Take down that the grace period is over."""
+    performance.record(e.GraceEnded())
+
+
+def retire(performance: Performance) -> None:
+    """Make the old version unusable and prove it: old refused, current accepted."""
+    rotation = performance.rotation
+    old, current = performance.previous(), performance.candidate()
+    performance.target.retire(old, keep=current, tag=performance.tag)
+    provable = old is not None and not _same(old, current)
+    if old is not None and provable:
+        if old.form is Form.PLAIN:
+            performance.spend_login(old.username)
+        _expect(performance, old, Probe.REFUSED, "the old version")
+    _expect(performance, current, Probe.ACCEPTED, "the current version")
+    _forget(performance)
+    performance.record(e.PreviousRetired(refused=provable))
+
+
+def _same(old: CredentialValue, current: CredentialValue) -> bool:
+    """Tell whether retiring cannot be seen: the value in force was rotated to itself."""
+    return old.username == current.username and old.secret == current.secret
+
+
+def _expect(performance: Performance, value: CredentialValue, wanted: Probe, which: str) -> None:
+    """Probe a value; raise where the target does not show what is wanted."""
+    sighting = performance.target.probe(value)
+    if sighting.probe is wanted:
+        return
+    detail = f" ({sighting.detail})" if sighting.detail else ""
+    raise Unavailable(what=f"proving that {which} is {wanted}", why=f"the target says {sighting.probe}{detail}")
+
+
+def _forget(performance: Performance) -> None:
+    """Delete the versions that are old enough: recorded first, so that no restore point points at nothing."""
+    rotation, world = performance.rotation, performance.world
+    if not performance.store.capabilities.versioned:
+        return
+    credential = world.credential(rotation.service, rotation.environment)
+    held = performance.store.versions(performance.path)
+    gone = destroyable(rotation, credential, held, now=world.clock.now())
+    if gone:
+        performance.note([e.VersionDestroyed(version) for version in gone])
+    for version in gone:
+        performance.store.discard(performance.path, version, destroy=True)

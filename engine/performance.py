@@ -1,0 +1,191 @@
+"""One performance of an effect: the rotation, what it is bound to, and the pen that writes the log.
+
+Rule 1: every change of the log goes through `record`, which asks the machine and appends atomically, the
+credential together with the rotation.
+Rule 2: an attempt on the target is recorded here before the target is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from engine import credential as credentials
+from engine import events as e
+from engine import rotation as rotations
+from engine.commands import closing
+from engine.credential import Credential, credential_id
+from engine.errors import Rejected
+from engine.events import CredentialEvent, RotationEvent
+from engine.facts import Fact, Recorded
+from engine.machine import ENDED, State, following
+from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
+from engine.rotation import Rotation
+from engine.values import CredentialValue, Instant, Secret, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What one service is bound to on the outside."""
+
+    target: Target
+    store: SecretStore
+    places: Sequence[Place] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that the engine is given from outside."""
+
+    log: EventLog
+    clock: Clock
+    ids: Ids
+    entropy: Entropy
+    bind: Callable[[str, str], Binding]
+    """Return what a service in an environment is bound to."""
+    hold: Callable[[UUID], AbstractContextManager[None]]
+    """Hold a rotation while it is driven (`Ownership.hold`)."""
+    owner: str
+    actor: str
+    fingerprint_key: bytes = field(repr=False)
+    observe: Callable[[Sequence[Recorded]], None] = lambda recorded: None
+    """Told of every append, after it is durable."""
+
+    def load(self, rotation_id: UUID) -> Rotation | None:
+        """Return a rotation as of now; None where there is none."""
+        return rotations.fold(self.log.stream(rotation_id))
+
+    def credential(self, service: str, environment: str) -> Credential:
+        """Return a credential as of now."""
+        facts = self.log.stream(credential_id(service, environment))
+        return credentials.fold(service, environment, facts)
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Append facts and tell the observer."""
+        self.observe(self.log.append(facts))
+
+
+def facts_of(
+    rotation_id: UUID,
+    version: int,
+    state: State,
+    events: Sequence[RotationEvent],
+    *,
+    at: Instant,
+    actor: str,
+) -> list[Fact]:
+    """Return the facts that events make from `state` on; an illegal one is a mistake of ours."""
+    facts: list[Fact] = []
+    for number, event in enumerate(events, start=version + 1):
+        to = following(state, type(event).__name__)
+        assert to is not None, f"{type(event).__name__} is illegal while the rotation is {state}"
+        facts.append(Fact(rotation_id, number, at, actor, event, to))
+        state = to
+    return facts
+
+
+def noted_facts(credential: Credential, events: Sequence[CredentialEvent], *, at: Instant, actor: str) -> list[Fact]:
+    """Return the facts that events make on a credential."""
+    return [
+        Fact(credential.id, number, at, actor, event)
+        for number, event in enumerate(events, start=credential.version + 1)
+    ]
+
+
+class Performance:
+    """An effect being performed on one rotation; `rotation` is always as of the last record."""
+
+    def __init__(self, world: World, rotation: Rotation, *, given: Secret | None) -> None:
+        self.world = world
+        self.rotation = rotation
+        self.given = given
+        """The value that the user gave for the candidate, in this process only."""
+        self.attempt: int | None = None
+        """The attempt that the target is being asked about right now."""
+        binding = world.bind(rotation.service, rotation.environment)
+        self.target = binding.target
+        self.store = binding.store
+        self.places = binding.places
+        self.path = rotation.plan.path
+
+    @property
+    def tag(self) -> str:
+        """The idempotency key of the effect: the rotation, and the fact that entered the state."""
+        return f"{self.rotation.id.hex[:12]}-{self.rotation.entered}"
+
+    def attempt_tag(self, number: int) -> str:
+        """Return the tag of an attempt: what a target makes under it is found by it."""
+        return f"{self.rotation.id.hex[:12]}-a{number}"
+
+    def record(self, *events: RotationEvent, noted: Sequence[CredentialEvent] = ()) -> None:
+        """Append events, and what the credential notes of them, all or none.
+
+        Raises `Conflict` where another process appended to the rotation or the credential first.
+        """
+        rotation, world = self.rotation, self.world
+        at = world.clock.now().wall
+        facts = facts_of(rotation.id, rotation.version, rotation.state, events, at=at, actor=world.actor)
+        for fact in facts:
+            rotation = rotations.evolve(rotation, fact)
+        if rotation.state in ENDED:
+            noted = [*noted, closing(rotation, rotation.state, now=at)]
+        if noted:
+            credential = world.credential(rotation.service, rotation.environment)
+            facts += noted_facts(credential, noted, at=at, actor=world.actor)
+        world.append(facts)
+        self.rotation = rotation
+
+    def note(self, events: Sequence[CredentialEvent]) -> None:
+        """Append what only the credential takes down."""
+        rotation, world = self.rotation, self.world
+        credential = world.credential(rotation.service, rotation.environment)
+        world.append(noted_facts(credential, events, at=world.clock.now().wall, actor=world.actor))
+
+    def begin_attempt(self, version: str, login: str) -> Instant:
+        """Record that the target is about to be asked to accept `version`; return the deadline of it."""
+        number = max((a.number for a in self.rotation.attempts), default=0) + 1
+        deadline = Instant(self.world.clock.now().wall + self.rotation.plan.attempt_window)
+        self.record(e.AttemptStarted(number, version, login, deadline))
+        self.attempt = number
+        return deadline
+
+    def end_attempt(self) -> e.AttemptClosed:
+        """Return the fact that the attempt took effect; from here an error is not the target's any more."""
+        assert self.attempt is not None, "no attempt was begun"
+        closed = e.AttemptClosed(self.attempt, done=True)
+        self.attempt = None
+        return closed
+
+    def spend_login(self, login: str) -> None:
+        """Record that a login which may be refused is about to be tried, where the target counts them."""
+        if self.rotation.plan.login_budget is not None:
+            self.record(e.LoginTried(login))
+
+    def read(self, version: str | None) -> CredentialValue | None:
+        """Return what the store holds under a version; None for no version, or where it holds none."""
+        return None if version is None else self.store.read(self.path, version)
+
+    def candidate(self) -> CredentialValue:
+        """Return the value of the candidate; `Rejected` where the store lost it."""
+        return self._held(self.rotation.candidate)
+
+    def previous(self) -> CredentialValue | None:
+        """Return the value of the previous version; None where there is none, `Rejected` where it is lost."""
+        return self._held(self.rotation.previous) if self.rotation.previous else None
+
+    def _held(self, version: str) -> CredentialValue:
+        value = self.store.read(self.path, version)
+        if value is None:
+            raise Rejected(
+                what=f"reading version {version}",
+                why=f"the store {self.rotation.plan.store!r} does not hold it at {self.path!r}",
+                advice="Restore the store from a backup, or begin again: keyturn rotate.",
+            )
+        return value
+
+    def fingerprint(self, value: CredentialValue) -> str:
+        """Return the keyed fingerprint of a value of this credential."""
+        name = f"{self.rotation.environment}/{self.rotation.service}"
+        return fingerprint(value, credential=name, key=self.world.fingerprint_key)

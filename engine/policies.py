@@ -1,0 +1,138 @@
+"""Policies: what follows a failure, how long to wait, what a verification means, which versions may go.
+
+Rule: each is a pure function with a reason; the empty case is decided.
+"""
+
+from __future__ import annotations
+
+from engine import events as e
+from engine.credential import Credential
+from engine.errors import PortError, Rejected
+from engine.events import Cause, RotationEvent
+from engine.machine import State
+from engine.plan import Plan
+from engine.ports import Holdings, Probe, Verification
+from engine.process import Effect
+from engine.rotation import Rotation
+from engine.values import Instant, Microseconds, Moment
+
+
+def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
+    """Return the wait after the `failures`-th failure: doubling from the first to the longest, full jitter.
+
+    `jitter` is a random number from 0 up to 1. Full jitter spreads best: AWS Architecture Blog,
+    "Exponential Backoff And Jitter", 2015. At least a tenth of the step, so that a retry is never at once.
+    """
+    step = min(plan.retry_first * 2 ** min(failures - 1, 30), plan.retry_longest)
+    return Microseconds(int(step * (0.1 + 0.9 * jitter)))
+
+
+def can_go_back(rotation: Rotation) -> bool:
+    """Tell whether there is something to go back to.
+
+    Without an earlier version a rotation can be undone until promotion begins; then the stores have nothing
+    else to call current.
+    """
+    return rotation.previous is not None or not rotation.promotable
+
+
+def cause_of(effect: Effect, error: PortError) -> Cause:
+    """Return the cause that an error of a port makes, for the log."""
+    return Cause(step=effect.value, kind=error.kind, message=error.message, hint=error.advice)
+
+
+def after_failure(
+    rotation: Rotation, effect: Effect, error: PortError, *, now: Moment, jitter: float
+) -> list[RotationEvent]:
+    """Decide what follows when an effect had no success: another try later, or giving up."""
+    cause = cause_of(effect, error)
+    tries = rotation.failures + 1
+    final = isinstance(error, Rejected) or tries >= _tries_max(rotation, effect)
+    if effect is Effect.RETIRE:
+        final = False  # behind the point of no return the only way is forward
+    if rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
+        final = final or _overdue(rotation, now)
+    if final:
+        return give_up(rotation, cause)
+    return [e.EffectPostponed(cause, not_before=Instant(now.wall + delay(rotation.plan, tries, jitter=jitter)))]
+
+
+def _tries_max(rotation: Rotation, effect: Effect) -> int:
+    if effect in (Effect.RESTORE, Effect.VERIFY_ROLLBACK):
+        return rotation.plan.rollback_retries + 1
+    if effect is Effect.VERIFY:
+        return rotation.plan.verification_attempts
+    return rotation.plan.effect_attempts
+
+
+def _overdue(rotation: Rotation, now: Moment) -> bool:
+    """Tell whether the rollback has used up the time of all its tries."""
+    allowed = rotation.plan.rollback_timeout * (rotation.plan.rollback_retries + 1)
+    return now.wall - rotation.entered_at > allowed
+
+
+def give_up(rotation: Rotation, cause: Cause) -> list[RotationEvent]:
+    """Decide how a rotation ends that cannot go forward: back, or failed where nothing is to be undone."""
+    if rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
+        return [e.RollbackFailed(cause)]
+    if not (rotation.attempted or rotation.promotable) or not can_go_back(rotation):
+        return [e.RotationFailed(cause)]
+    plan = rotation.plan
+    wanted = plan.rollback_automatic and (
+        plan.rollback_on_verification_failure or rotation.state is not State.VERIFYING
+    )
+    return [e.RollbackStarted(automatic=True, cause=cause)] if wanted else [e.RotationFailed(cause)]
+
+
+def judge(rotation: Rotation, seen: Verification, *, now: Moment, jitter: float) -> list[RotationEvent]:
+    """Judge one verification of the candidate: verified, tried again, or given up."""
+    trouble = _trouble(seen)
+    if trouble is None:
+        return [e.CandidateVerified()]
+    refused = seen.candidate is Probe.REFUSED
+    undiscriminating = seen.control in (Probe.ACCEPTED, Probe.UNUSABLE)
+    cause = Cause(Effect.VERIFY.value, *trouble)
+    tries = rotation.failures + 1
+    failed = e.VerificationFailed(
+        cause, refused=refused, not_before=Instant(now.wall + delay(rotation.plan, tries, jitter=jitter))
+    )
+    out_of_tries = tries >= rotation.plan.verification_attempts
+    out_of_refusals = rotation.refusals + refused >= rotation.plan.refusals
+    if undiscriminating or out_of_tries or (refused and out_of_refusals):
+        return [failed, *give_up(rotation, cause)]
+    return [failed]
+
+
+def _trouble(seen: Verification) -> tuple[str, str, str] | None:
+    """Return kind, message and hint of what is wrong with a verification; None where all is well."""
+    detail = f" ({seen.detail})" if seen.detail else ""
+    if seen.candidate is Probe.REFUSED:
+        return ("refused", f"the target refuses the new version{detail}", "")
+    if seen.candidate is Probe.UNUSABLE:
+        hint = "Check what the login may do: connection limit, database, permission to log in."
+        return ("unusable", f"the target accepts the new version but not the login{detail}", hint)
+    if seen.candidate is Probe.UNKNOWN:
+        return ("unknown", f"the target gave no clear answer to a login with the new version{detail}", "")
+    if seen.control in (Probe.ACCEPTED, Probe.UNUSABLE):
+        hint = "The target does not check the secret (trust authentication, nopass): a login there proves nothing."
+        return ("undiscriminating", "the target accepts a random wrong value as well", hint)
+    if seen.control is Probe.UNKNOWN:
+        return ("unknown", f"the target gave no clear answer to the wrong control value{detail}", "")
+    if not seen.query:
+        return ("query", f"the login works, but the verification query does not{detail}", "")
+    return None
+
+
+def destroyable(rotation: Rotation, credential: Credential, held: Holdings, *, now: Moment) -> list[str]:
+    """Return the versions that the store may forget, oldest first.
+
+    Only versions that were current once and seen refused when they were retired, that no label points at,
+    whose last attempt is past its deadline, and with two newer generations at least; the newest
+    `versions_kept` always stay. A version that failed was never current: it is quarantined, and stays.
+    """
+    kept = max(rotation.plan.versions_kept, 3)
+    generations = [v.id for v in credential.known if v.id in held.versions]
+    in_use = {held.current, held.previous, held.pending, rotation.candidate, rotation.previous}
+    in_flight = {f.version for f in rotation.fences if f.until > now.wall}
+    in_flight |= {a.version for a in rotation.attempts if a.deadline > now.wall}
+    return [v for v in generations[: max(len(generations) - kept, 0)] if v not in in_use | in_flight]

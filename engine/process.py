@@ -1,0 +1,133 @@
+"""What comes next: the one outstanding effect of a rotation, looked up from its state and the time.
+
+Rule 1: `next_effect` is pure; a crash is recovered from by calling it again.
+Rule 2: waiting is a time in the log; nothing here sleeps, and nothing here performs.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from engine.machine import State, rests
+from engine.plan import LoginBudget, RetryClass
+from engine.rotation import Rotation
+from engine.values import Instant, Microseconds, Moment
+
+
+class Effect(StrEnum):
+    """Work on the outside; its value is the name of the step for people."""
+
+    STAGE = "stage"
+    PROBE = "probe"
+    """Look whether the target accepts the candidate already: an answer was lost, or the value was given."""
+    APPLY = "apply"
+    VERIFY = "verify"
+    DISTRIBUTE = "distribute"
+    SOAK = "soak"
+    PROMOTE = "promote"
+    MONITOR = "monitor"
+    END_GRACE = "end_grace"
+    RETIRE = "retire"
+    RESTORE = "restore"
+    VERIFY_ROLLBACK = "verify_rollback"
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing to do before `until`, and why."""
+
+    until: Instant
+    why: str
+
+
+EFFECTS: Final[dict[State, Effect]] = {
+    State.STAGING: Effect.STAGE,
+    State.APPLYING: Effect.APPLY,
+    State.VERIFYING: Effect.VERIFY,
+    State.DISTRIBUTING: Effect.DISTRIBUTE,
+    State.SOAKING: Effect.SOAK,
+    State.PROMOTING: Effect.PROMOTE,
+    State.MONITORING: Effect.MONITOR,
+    State.GRACE: Effect.END_GRACE,
+    State.RETIRING: Effect.RETIRE,
+    State.ROLLING_BACK: Effect.RESTORE,
+    State.VERIFYING_ROLLBACK: Effect.VERIFY_ROLLBACK,
+}
+"""The work each state stands for; a state without an entry rests."""
+
+_REFUSABLE: Final[dict[Effect, int]] = {Effect.PROBE: 1, Effect.VERIFY: 2, Effect.RETIRE: 1}
+"""Logins that may be refused in one performance of an effect."""
+
+
+def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
+    """Return the one outstanding effect, the time to wait for, or None where the rotation rests."""
+    if rests(rotation.state) or rotation.state not in EFFECTS:
+        return None
+    if rotation.not_before > now.wall:
+        return Wait(rotation.not_before, "trying again")
+    effect = EFFECTS[rotation.state]
+    if effect is Effect.APPLY and _must_look(rotation):
+        effect = Effect.PROBE
+    return _hindrance(rotation, effect, now) or effect
+
+
+def _must_look(rotation: Rotation) -> bool:
+    """Tell whether the candidate may be accepted already, so that looking comes before applying."""
+    return rotation.in_doubt is not None or (rotation.imported and not rotation.probed)
+
+
+def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
+    """Return what the effect has to wait for; None where it may be performed."""
+    if effect is Effect.END_GRACE and rotation.grace is not None:
+        left = rotation.grace.remaining(now)
+        return Wait(Instant(now.wall + left), "grace period") if left else None
+    if effect is Effect.PROBE:
+        return _before_looking(rotation, now) or _budget(rotation, effect, now)
+    if effect in (Effect.APPLY, Effect.RESTORE):
+        free = fence(rotation, restoring=effect is Effect.RESTORE)
+        return Wait(free, "an earlier attempt may still take effect") if free > now.wall else None
+    return _budget(rotation, effect, now)
+
+
+def _before_looking(rotation: Rotation, now: Moment) -> Wait | None:
+    """Where a repeat is not harmless, what a lost attempt did is judged when it can do nothing more."""
+    attempt = rotation.in_doubt
+    if attempt is None or now.wall >= attempt.deadline:
+        return None
+    if rotation.plan.retry is RetryClass.IDEMPOTENT and not rotation.plan.issues_value:
+        return None
+    return Wait(attempt.deadline, "an attempt without an answer may still take effect")
+
+
+def fence(rotation: Rotation, *, restoring: bool) -> Instant:
+    """Return when no attempt of another value on the login to be written can take effect any more.
+
+    Applying writes the candidate's login; restoring writes that of the previous version and the candidate's.
+    """
+    value = rotation.previous if restoring else rotation.candidate
+    logins = {rotation.login, rotation.previous_login} if restoring else {rotation.login}
+    open_here = [a.deadline for a in rotation.attempts if not a.closed and a.version != value and a.login in logins]
+    carried = [f.until for f in rotation.fences if f.version != value and f.login in logins]
+    return max([*open_here, *carried, Instant(0)])
+
+
+def _budget(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
+    """Return the wait until the wrong logins that the effect may cost are within the target's budget."""
+    budget = rotation.plan.login_budget
+    cost = _REFUSABLE.get(effect, 0)
+    if budget is None or not cost:
+        return None
+    login = (rotation.previous_login or rotation.login) if effect is Effect.RETIRE else rotation.login
+    free = free_at(rotation, login, budget, min(cost, budget.tries))
+    return Wait(free, "wrong logins of this window are used up") if free > now.wall else None
+
+
+def free_at(rotation: Rotation, login: str, budget: LoginBudget, cost: int) -> Instant:
+    """Return the time from which `cost` more refusals of `login` stay within the budget."""
+    spent = sorted(use.at for use in rotation.tries if use.login == login)
+    surplus = len(spent) + cost - budget.tries
+    if surplus <= 0:
+        return Instant(0)
+    return Instant(spent[surplus - 1] + budget.window + Microseconds(1))

@@ -1,0 +1,266 @@
+"""The Rotation aggregate: what one run looks like after its facts, and nothing else.
+
+Rule 1: folding is total and never asks the machine; the state is the one that the fact carries.
+Rule 2: nothing here decides; decisions are in commands.py and policies.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from engine import events as e
+from engine.facts import Fact
+from engine.machine import State
+from engine.plan import Kind, Plan
+from engine.values import Deadline, Instant
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One try to make the target accept `version` on `login`; it can take effect until `deadline`.
+
+    `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
+    `done`: the answer was that it took effect.
+    """
+
+    number: int
+    version: str
+    login: str
+    deadline: Instant
+    closed: bool = False
+    settled: bool = False
+    done: bool = False
+
+
+class Rotation(msgspec.Struct, frozen=True):
+    """One run that moves a credential to another version, as of its last fact."""
+
+    id: UUID
+    version: int
+    """How many facts it has."""
+    state: State
+    entered: int
+    """The fact that entered the state; the idempotency key of the effect is made of it."""
+    entered_at: Instant
+    service: str
+    environment: str
+    kind: Kind
+    plan: Plan
+    candidate: str
+    login: str
+    previous: str | None
+    previous_login: str | None
+    owner: str
+    actor: str
+    started_at: Instant
+    reason: str = ""
+    imported: bool = False
+    epoch: int = 1
+    ended_at: Instant | None = None
+    captured: bool = False
+    """The previous version is what the target showed of the value in force (a verifier)."""
+    fingerprint: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    fences: tuple[e.Fence, ...] = ()
+    tries: tuple[e.LoginUse, ...] = ()
+    probed: bool = False
+    """An imported candidate was looked for on the target before the first attempt."""
+    failures: int = 0
+    """Tries without success since the state was entered."""
+    refusals: int = 0
+    not_before: Instant = Instant(0)
+    published: tuple[str, ...] = ()
+    """The places that were written since the state was entered."""
+    promotable: bool = False
+    """Promotion has begun at some time, so a store may call the candidate current."""
+    grace: Deadline | None = None
+    cause: e.Cause | None = None
+    """The last thing that went wrong."""
+    automatic: bool = False
+    """It went back by itself."""
+    waves: int = 0
+
+    @property
+    def attempted(self) -> bool:
+        """Tell whether the target may hold the candidate, now or later."""
+        return any(a.version == self.candidate and (a.done or not a.closed) for a in self.attempts)
+
+    @property
+    def in_doubt(self) -> Attempt | None:
+        """Return the attempt on the candidate whose outcome nobody knows; None where there is none."""
+        for attempt in reversed(self.attempts):
+            if attempt.version == self.candidate and not attempt.closed and not attempt.settled:
+                return attempt
+        return None
+
+
+def start(fact: Fact) -> Rotation:
+    """Return the rotation that its first fact makes."""
+    body = fact.body
+    if not isinstance(body, e.RotationStarted):
+        raise TypeError(f"a rotation begins with RotationStarted, not with {type(body).__name__}")
+    return Rotation(
+        id=fact.originator_id,
+        version=fact.originator_version,
+        state=fact.state or State.STAGING,
+        entered=fact.originator_version,
+        entered_at=fact.at,
+        service=body.service,
+        environment=body.environment,
+        kind=body.kind,
+        plan=body.plan,
+        candidate=body.version,
+        login=body.login,
+        previous=body.previous,
+        previous_login=body.previous_login,
+        owner=body.owner,
+        actor=fact.actor,
+        started_at=fact.at,
+        reason=body.reason,
+        imported=body.imported,
+        fences=body.fences,
+        tries=body.tries,
+    )
+
+
+def evolve(rotation: Rotation, fact: Fact) -> Rotation:
+    """Return the rotation after one more fact."""
+    body = fact.body
+    state = fact.state or rotation.state
+    if state is rotation.state:
+        return _stay(replace(rotation, version=fact.originator_version), body, fact.at)
+    entered = replace(
+        rotation,
+        version=fact.originator_version,
+        state=state,
+        entered=fact.originator_version,
+        entered_at=fact.at,
+        failures=0,
+        refusals=0,
+        not_before=Instant(0),
+        published=(),
+        promotable=rotation.promotable or state is State.PROMOTING,
+    )
+    return _enter(entered, body, fact.at)
+
+
+def _enter(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
+    """Fold what an event that changed the state carries."""
+    match body:
+        case e.CandidateStaged():
+            return replace(rotation, fingerprint=body.fingerprint)
+        case e.CandidateApplied():
+            marked = _mark(rotation, body.attempt, settled=True)
+            return replace(marked, fingerprint=body.fingerprint or rotation.fingerprint)
+        case e.MonitoringPassed():
+            return replace(rotation, grace=body.grace)
+        case e.RollbackStarted():
+            return replace(
+                rotation,
+                automatic=body.automatic,
+                cause=body.cause or rotation.cause,
+                ended_at=None,
+            )
+        case e.RollbackFailed():
+            return replace(rotation, cause=body.cause)
+        case e.RotationFailed():
+            return replace(rotation, cause=body.cause, ended_at=at)
+        case e.PreviousRetired() | e.RollbackVerified() | e.RotationCancelled():
+            return replace(rotation, ended_at=at)
+        case e.WavePassed():
+            return replace(rotation, waves=body.wave + 1)
+        case _:
+            return rotation
+
+
+def _stay(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
+    """Fold a fact that left the state as it was."""
+    match body:
+        case e.OwnerChanged():
+            return replace(rotation, owner=body.owner, epoch=body.epoch)
+        case e.EffectPostponed():
+            return replace(rotation, failures=rotation.failures + 1, not_before=body.not_before, cause=body.cause)
+        case e.VerificationFailed():
+            return replace(
+                rotation,
+                failures=rotation.failures + 1,
+                refusals=rotation.refusals + body.refused,
+                not_before=body.not_before,
+                cause=body.cause,
+            )
+        case e.PreviousCaptured():
+            return replace(rotation, previous=body.version, previous_login=body.login, captured=True)
+        case e.AttemptStarted():
+            attempt = Attempt(body.attempt, body.version, body.login, body.deadline)
+            return replace(rotation, attempts=(*rotation.attempts, attempt))
+        case e.AttemptClosed():
+            return _mark(rotation, body.attempt, closed=True, done=body.done)
+        case e.AttemptSettled():
+            return _mark(replace(rotation, probed=True), body.attempt, settled=True)
+        case e.OrphanRevoked():
+            return _mark(rotation, body.attempt, settled=True)
+        case e.LoginTried():
+            return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at)))
+        case e.Published():
+            return replace(rotation, published=(*rotation.published, body.place))
+        case (
+            e.RotationStarted()
+            | e.RotationCancelled()
+            | e.CandidateStaged()
+            | e.CandidateReserved()
+            | e.CandidateApplied()
+            | e.CandidateVerified()
+            | e.WaveDistributed()
+            | e.WavePassed()
+            | e.RolloutPaused()
+            | e.RolloutResumed()
+            | e.RolloutCompleted()
+            | e.Promoted()
+            | e.MonitoringPassed()
+            | e.GraceEnded()
+            | e.PreviousRetired()
+            | e.RollbackStarted()
+            | e.PreviousRestored()
+            | e.RollbackVerified()
+            | e.RollbackFailed()
+            | e.RollbackRetried()
+            | e.RotationFailed()
+            | e.RotationOpened()
+            | e.VersionAdopted()
+            | e.CurrentChanged()
+            | e.VersionDestroyed()
+            | e.RotationClosed()
+        ):
+            return rotation
+        case _:
+            assert_never(body)
+
+
+def _mark(
+    rotation: Rotation, number: int, *, closed: bool = False, settled: bool = False, done: bool = False
+) -> Rotation:
+    """Return the rotation with one attempt marked; marks are never taken off."""
+    return replace(
+        rotation,
+        attempts=tuple(
+            replace(a, closed=a.closed or closed, settled=a.settled or settled, done=a.done or done)
+            if a.number == number
+            else a
+            for a in rotation.attempts
+        ),
+    )
+
+
+def fold(facts: Iterable[Fact]) -> Rotation | None:
+    """Return the rotation after all `facts`, oldest first; None where there are none."""
+    rotation: Rotation | None = None
+    for fact in facts:
+        if rotation is None:
+            rotation = start(fact)
+        else:
+            rotation = evolve(rotation, fact)
+    return rotation
