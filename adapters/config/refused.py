@@ -1,0 +1,123 @@
+"""Keys and types that people may expect here and that this version does not do, with the reason for each.
+
+Rule: what this version does is in `schema.py`. A key moves from here to there together with the code that honours
+it; until then it is refused by name, because a key that is swallowed is a promise that nobody keeps.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from adapters.config import schema
+
+_HEALTH: Final = "there are no health checks after promotion yet, verification is the check"
+_WAVES: Final = "a version is handed out at once, not in waves"
+_NOTIFY: Final = "there are no notifications yet; the exit code and `keyturn history --json` tell what happened"
+_SCHEDULE: Final = "there is no scheduler yet; let cron or a timer run `keyturn rotate --all --due`, with `ttl` for the interval"
+_HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
+_APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
+_GROUPS: Final = "services are rotated one by one"
+_METRICS: Final = "there is no metrics endpoint yet; `keyturn status --json` has the figures"
+_TARGET_TIME: Final = "timeouts stand in `rotation.verification.timeout` and `rotation.attempt_window`"
+
+_TOP: Final = {
+    "service_groups": _GROUPS,
+    "rotation_groups": _GROUPS,
+    "metrics": _METRICS,
+    "notifications": _NOTIFY,
+    "envs": "variables are handed to programs by `keyturn exec SERVICE --map NAME=password -- COMMAND`",
+    "policies": "policy stands in the `rotation` of each service",
+    "rotation": "policy stands in the `rotation` of each service",
+    "templates": "a template stands in `publish` of a service",
+    "transforms": "a template stands in `publish` of a service",
+    "providers": "stores stand in `secretStores`",
+    "network": "addresses are not restricted yet",
+}
+_ROTATION: Final = {
+    "health_checks": _HEALTH,
+    "monitoring": _HEALTH,
+    "canary": _WAVES,
+    "rollout": _WAVES,
+    "discovery": _WAVES,
+    "distribution": _WAVES,
+    "deployment": _WAVES,
+    "stages": _WAVES,
+    "notifications": _NOTIFY,
+    "notify_before": _NOTIFY,
+    "schedule": _SCHEDULE,
+    "timezone": _SCHEDULE,
+    "windows": _SCHEDULE,
+    "trigger": _SCHEDULE,
+    "conditions": _SCHEDULE,
+    "metrics": _METRICS,
+    "hooks": _HOOKS,
+    "script": _HOOKS,
+    "approval": _APPROVAL,
+    "approval_required": _APPROVAL,
+    "approvers": _APPROVAL,
+    "overlap_duration": "how long both versions are valid is `grace_period`",
+    "transition": "how long both versions are valid is `grace_period`",
+    "slots": "the two logins of alternating stand in `usernames`",
+    "constraints": "how a password is made stands in `password`",
+    "validation": "logging in with the new value is always done; see `verification`",
+    "audit": "every rotation is written to the event log; `keyturn audit export` hands it out",
+    "mode": "the strategy says it all",
+}
+
+REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
+    schema.FileKeys: _TOP,
+    schema.StoreKeys: {"timeout_ms": "a store has its own limits"},
+    schema.ServiceKeys: {
+        "timeout_ms": _TARGET_TIME,
+        "notifications": "there are no notifications yet",
+        "health_checks": _HEALTH,
+        "metrics": _METRICS,
+    },
+    schema.Rotation: _ROTATION,
+    schema.Verification: {
+        "enabled": "verification is always on, for an unverified value is how a credential is lost",
+        "query": "logging in is the verification; a type that can run a query has its own option for it",
+        "retry": "how often it is tried is `attempts`",
+    },
+    schema.Rollback: {"on_health_check_failure": _HEALTH, "notifications": _NOTIFY},
+    schema.Password: {"allow_weak": "say why in `allow_weak_reason`"},
+}
+"""Where a key is refused, the key, and the reason; the reason completes "not supported by this version: …"."""
+
+_OTHER_STORE: Final = "this version has no such store"
+STORE_TYPES: Final[dict[str, str]] = dict.fromkeys(
+    (
+        "hashicorp.vault",
+        "vault",
+        "openbao",
+        "aws",
+        "aws.secretsmanager",
+        "aws.ssm",
+        "aws.sts",
+        "aws.sso",
+        "google.secretmanager",
+        "gcp",
+        "gcp.secretmanager",
+        "azure",
+        "azure.keyvault",
+        "azure.identity",
+        "onepassword",
+        "bitwarden",
+        "doppler",
+        "pass",
+        "keychain",
+        "infisical",
+        "akeyless",
+        "json",
+        "kubernetes",
+    ),
+    _OTHER_STORE,
+) | {"literal": "a secret never stands in the configuration; use env://NAME or file:///PATH", "mock": _OTHER_STORE}
+
+_OTHER_TARGET: Final = "this version cannot rotate it"
+TARGET_TYPES: Final[dict[str, str]] = dict.fromkeys(
+    ("mysql", "mariadb", "mongodb", "rabbitmq", "http", "webhook", "script", "stripe", "github", "aws.iam", "gcp", "azure"),
+    _OTHER_TARGET,
+)

@@ -1,0 +1,200 @@
+"""The keys of the configuration file, as types: what may stand where, and the defaults.
+
+Rule 1: a key is honoured, or refused by name (`refused.py`); none is swallowed.
+Rule 2: the text below a field is its line in the reference documentation and in the JSON Schema.
+Rule 3: what needs more than one place of the file to be judged is judged in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from engine.adapter import Duration
+from engine.passwords import ALPHABETS, PasswordRule
+from engine.plan import Strategy
+from engine.values import SECOND
+
+NAME_PATTERN: Final = r"\A[a-z0-9][a-z0-9._-]{0,63}\Z"
+"""Names of services, stores and environments: they become parts of file names, metrics and streams."""
+
+KEY_PATTERN: Final = r"\A(?!.*(\A|/)\.{1,2}(/|\Z))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*\Z"
+"""Paths in a store: segments between slashes, none of them `.` or `..`, so that none leads out of the store."""
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Key = Annotated[str, msgspec.Meta(pattern=KEY_PATTERN, max_length=512)]
+Username = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+StrategyName = Literal[
+    "single",
+    "alternating",
+    "dual",
+    "issue",
+    "script",
+    "immediate",
+    "two-key",
+    "overlap",
+    "canary",
+    "percentage_rollout",
+]
+
+ALIASES: Final[dict[str, tuple[Strategy, ...]]] = {
+    "immediate": (Strategy.SINGLE,),
+    "two-key": (Strategy.DUAL, Strategy.ALTERNATING),
+    "overlap": (Strategy.DUAL, Strategy.ALTERNATING),
+    "canary": (Strategy.DUAL, Strategy.ALTERNATING, Strategy.SINGLE),
+    "percentage_rollout": (Strategy.DUAL, Strategy.ALTERNATING, Strategy.SINGLE),
+}
+"""Names of strategies in dsops: each stands for the first of these that the type of the service can do."""
+
+IN_WAVES: Final = frozenset({"canary", "percentage_rollout"})
+"""The dsops names that ask for waves as well, which this version does not roll out in."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of the file."""
+
+
+class Characters(Section):
+    """An alphabet of one's own."""
+
+    characters: Annotated[str, msgspec.Meta(min_length=2, max_length=94)]
+    """The characters, each once: printable ASCII without the space."""
+
+
+AlphabetName = Literal["url-safe", "alphanumeric", "hex", "ascii-printable"]
+
+
+class Password(Section):
+    """How a new password is made."""
+
+    length: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    """Characters of a generated password; length and alphabet together must give 128 bits."""
+    alphabet: AlphabetName | Characters = "url-safe"
+    """`url-safe` (A-Z a-z 0-9 - _), `alphanumeric`, `hex`, `ascii-printable` or `{characters: "…"}`."""
+    allow_weak_reason: str = ""
+    """Why fewer than 128 bits are all right here; without a reason they are refused."""
+
+    @property
+    def rule(self) -> PasswordRule:
+        """The same for the generator."""
+        named = ALPHABETS[self.alphabet] if isinstance(self.alphabet, str) else self.alphabet.characters
+        return PasswordRule(self.length, named)
+
+
+class Verification(Section):
+    """Logging in with the new value before anybody depends on it."""
+
+    timeout: Duration = Duration(30 * SECOND)
+    """How long one verification may take."""
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    """Verifications before the rotation goes back."""
+
+
+class Rollback(Section):
+    """Going back by itself."""
+
+    automatic: bool = True
+    """Go back without asking; otherwise a failed rotation rests until an operator decides."""
+    on_verification_failure: bool = True
+    """Go back when the new value does not work."""
+    timeout: Duration = Duration(30 * SECOND)
+    """How long one try of going back may take."""
+    max_retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+    """Tries after the first before a person is called."""
+
+
+class Retry(Section):
+    """Trying again what did not happen, other than verifying: the delay doubles, with full jitter."""
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    """Tries of one step before the rotation goes back."""
+    first: Duration = Duration(1 * SECOND)
+    """The delay before the second try."""
+    longest: Duration = Duration(60 * SECOND)
+    """The longest delay."""
+
+
+class Rotation(Section):
+    """How a credential is rotated."""
+
+    strategy: StrategyName
+    """How the target holds two versions. `immediate`, `two-key`, `overlap`, `canary` and `percentage_rollout` are \
+names that dsops has for them."""
+    usernames: tuple[Username, ...] = ()
+    """The two logins of `alternating`, which take turns; other strategies have none."""
+    ttl: Duration | None = None
+    """Due this long after the last promotion; without it, only when asked for."""
+    grace_period: Duration | None = None
+    """How long the old version stays valid beside the new one; 24h where both can be valid, else none."""
+    password: Password = Password()
+    """How a new password is made."""
+    verification: Verification = Verification()
+    """Logging in with the new value."""
+    rollback: Rollback = Rollback()
+    """Going back by itself."""
+    retry: Retry = Retry()
+    """Trying again."""
+    keep_versions: Annotated[int, msgspec.Meta(ge=3, le=1000)] = 10
+    """Versions that the store keeps; older ones are deleted when it is safe. Rollback reaches no further."""
+    attempt_window: Duration = Duration(5 * SECOND)
+    """After this long an attempt at the target can no longer take effect; another value waits that long for it."""
+
+
+class Credential(Section):
+    """The credential of a service: whose it is, and where it is held."""
+
+    username: Username
+    """The login; for `alternating` the role that owns things and that both logins belong to."""
+    store: Name
+    """The store that holds its versions."""
+    key: Key
+    """The path in that store."""
+
+
+class Publish(Section):
+    """A further place where the current version is written."""
+
+    store: Name
+    """The store that is written to."""
+    key: Key
+    """The path, or the name of the variable, in that store."""
+    template: str = "{{ password }}"
+    """What is written there. Names: username, password, service, environment, version, host, port, database and \
+the other plain options of the service; filters: urlencode, tojson, b64encode."""
+
+
+class ServiceKeys(Section):
+    """A service: a target, the credential on it, the places it is published to, its rotation."""
+
+    type: str
+    """The kind of target; its options stand beside these keys."""
+    environment: Name = "default"
+    """Part of the identity of the credential: one name may stand for a service in several environments."""
+    credential: Credential
+    """The credential that is rotated."""
+    publish: tuple[Publish, ...] = ()
+    """Further places, written when a version becomes current."""
+    rotation: Rotation
+    """How it is rotated."""
+
+
+class StoreKeys(Section):
+    """A store."""
+
+    type: str
+    """The kind of store; its options stand beside this key."""
+
+
+class FileKeys(Section):
+    """The file as a whole."""
+
+    version: Literal[1]
+    """The version of this format."""
+    state: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The state folder; without it the user's data folder. `--state` and `KEYTURN_STATE` go first."""
+    secretStores: dict[str, Any] = {}  # noqa: N815, RUF012 - the key as it is written; msgspec copies the default
+    """The stores by name."""
+    services: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies the default
+    """The services by name."""

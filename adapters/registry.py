@@ -1,0 +1,111 @@
+"""Which adapters there are, and loading one by its name.
+
+Rule 1: what ships with keyturn stands in a table here, so nothing is scanned to list or load it, and it works
+from a checkout. Other packages announce theirs with the entry points `keyturn.targets` and `keyturn.stores`.
+Rule 2: an adapter is imported when it is asked for, and no other with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Final, TypeVar
+
+from engine.adapter import StoreAdapter, TargetAdapter
+from engine.errors import ExitCode, KeyturnError
+
+TARGET_GROUP: Final = "keyturn.targets"
+STORE_GROUP: Final = "keyturn.stores"
+
+SHIPPED: Final[dict[str, dict[str, str]]] = {
+    TARGET_GROUP: {
+        "memory": "adapters.targets.memory:ADAPTER",
+        "postgresql": "adapters.targets.postgresql:ADAPTER",
+        "redis": "adapters.targets.redis:ADAPTER",
+    },
+    STORE_GROUP: {
+        "memory": "adapters.stores.memory:ADAPTER",
+        "encrypted-file": "adapters.stores.encrypted_file:ADAPTER",
+        "env-file": "adapters.stores.env_file:ADAPTER",
+    },
+}
+"""The adapters of this distribution, by entry point group: name -> `module:attribute`."""
+
+_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store"}
+
+Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter)
+
+
+class UnknownAdapter(KeyturnError):
+    """There is no {adapter} of type {name!r}.{suggestion}"""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn adapters lists what is installed."
+
+
+class BrokenAdapter(KeyturnError):
+    """The {adapter} adapter {name!r} ({location}) cannot be loaded: {why}."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Reinstall the package that brings it, or ask its author."
+
+
+class MissingDriver(KeyturnError):
+    """The {adapter} adapter {name!r} needs the Python package {module!r}, which is not installed."""
+
+    exit_code = ExitCode.USAGE
+
+
+def target_adapter(name: str) -> TargetAdapter:
+    """Return the adapter of a service type; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(TARGET_GROUP, name, TargetAdapter)
+
+
+def store_adapter(name: str) -> StoreAdapter:
+    """Return the adapter of a store type; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(STORE_GROUP, name, StoreAdapter)
+
+
+def installed(group: str) -> dict[str, str]:
+    """Return every adapter of a group, name -> `module:attribute`; scans the installed packages, imports none."""
+    return dict(sorted({**_announced(group), **SHIPPED[group]}.items()))
+
+
+def missing_driver(adapter: TargetAdapter | StoreAdapter, error: ModuleNotFoundError) -> MissingDriver:
+    """Return the error that says which extra brings the driver that an adapter could not import."""
+    advice = f'Install it: pip install "keyturn[{adapter.extra}]".' if adapter.extra else ""
+    kind = "target" if isinstance(adapter, TargetAdapter) else "store"
+    return MissingDriver(adapter=kind, name=adapter.name, module=error.name or "?", advice=advice)
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """Return the known name that was probably meant; empty where none is near."""
+    near = get_close_matches(wrong.lower(), list(known), n=1, cutoff=0.6)
+    return near[0] if near else ""
+
+
+def _load(group: str, name: str, expected: type[Adapter]) -> Adapter:
+    location = SHIPPED[group].get(name) or _announced(group).get(name)
+    if location is None:
+        near = suggestion(name, installed(group))
+        text = f" Did you mean {near!r}?" if near else ""
+        raise UnknownAdapter(adapter=_KINDS[group], name=name, suggestion=text, near=near)
+    module, _, attribute = location.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise BrokenAdapter(
+            adapter=_KINDS[group], name=name, location=location, why=f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, expected):
+        why = f"it is not a {expected.__name__}"
+        raise BrokenAdapter(adapter=_KINDS[group], name=name, location=location, why=why)
+    return found
+
+
+def _announced(group: str) -> dict[str, str]:
+    """Return what installed packages announce. The scanner costs some 20 ms to import, hence not at the top."""
+    from importlib.metadata import entry_points
+
+    return {point.name: point.value for point in entry_points(group=group)}
