@@ -1,0 +1,80 @@
+"""The public names for people who write plugins, and the version; nothing else.
+
+Rule 1: a plugin imports from here only, so that the inside of keyturn can move.
+Rule 2: what stands in `__all__` is a promise, and goes away with a new major version only.
+"""
+
+from typing import Final
+
+from engine.adapter import Duration, Reference, StoreAdapter, StoreContext, TargetAdapter, TargetContext
+from engine.errors import ExitCode, KeyturnError, OwnLoginRejected, Rejected, Unavailable, Uncertain
+from engine.plan import LoginBudget, RetryClass, Strategy
+from engine.ports import (
+    Addressable,
+    Checkable,
+    Finding,
+    Holdings,
+    Probe,
+    SecretStore,
+    Severity,
+    Sighting,
+    StoreCapabilities,
+    Target,
+    TargetCapabilities,
+    Verification,
+)
+from engine.values import (
+    CURRENT,
+    LABELS,
+    PENDING,
+    PREVIOUS,
+    SECOND,
+    CredentialValue,
+    Form,
+    Instant,
+    Microseconds,
+    Secret,
+)
+
+__version__: Final = "0.1.0"
+
+__all__ = [
+    "CURRENT",
+    "LABELS",
+    "PENDING",
+    "PREVIOUS",
+    "SECOND",
+    "Addressable",
+    "Checkable",
+    "CredentialValue",
+    "Duration",
+    "ExitCode",
+    "Finding",
+    "Form",
+    "Holdings",
+    "Instant",
+    "KeyturnError",
+    "LoginBudget",
+    "Microseconds",
+    "OwnLoginRejected",
+    "Probe",
+    "Reference",
+    "Rejected",
+    "RetryClass",
+    "Secret",
+    "SecretStore",
+    "Severity",
+    "Sighting",
+    "StoreAdapter",
+    "StoreCapabilities",
+    "StoreContext",
+    "Strategy",
+    "Target",
+    "TargetAdapter",
+    "TargetCapabilities",
+    "TargetContext",
+    "Unavailable",
+    "Uncertain",
+    "Verification",
+    "__version__",
+]

@@ -1,0 +1,75 @@
+"""The source of the project as the tests of its architecture see it: files, and their syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("engine", "projections", "adapters", "keyturn.py")
+EVERYTHING = (*PRODUCT, "tests", "benchmarks")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One Python file: its path from the root, its text and its syntax tree."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+    def __str__(self) -> str:
+        return self.path
+
+    def at(self, node: ast.stmt | ast.expr | ast.excepthandler) -> str:
+        """Return where a node stands, as `path:line`."""
+        return f"{self.path}:{node.lineno}"
+
+
+@cache
+def _read(path: Path) -> Source:
+    text = path.read_text(encoding="utf-8")
+    return Source(path.relative_to(ROOT).as_posix(), text, ast.parse(text))
+
+
+def sources(*places: str) -> list[Source]:
+    """Return the Python files in the folders (or the files) that are named from the root, in order of path."""
+    found: list[Path] = []
+    for place in places:
+        path = ROOT / place
+        found += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    assert found, f"no Python file in {places}"
+    return [_read(path) for path in found]
+
+
+def project_files() -> list[Path]:
+    """Return every text file of the project: what git tracks, and what is new and not ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Yield the full name of every module, or name of a module, that is imported anywhere in the tree."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def dotted(node: ast.expr) -> str:
+    """Return `a.b.c` for such an expression, the last names where what precedes is no name, and "" for others."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}".lstrip(".")
+    return ""
