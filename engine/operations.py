@@ -1,0 +1,165 @@
+"""What people and schedules can ask for: start, go back, retry, end a grace period; each a recorded decision.
+
+Rule 1: an operation reads, decides (commands.py) and appends; driving what it decided is the runner's work.
+Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from engine.commands import StartRotation, end_grace, go_back, opened, retry
+from engine.credential import Credential, Version
+from engine.errors import IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
+from engine.events import CredentialEvent, RotationEvent
+from engine.machine import State
+from engine.performance import World, facts_of, noted_facts
+from engine.plan import Plan
+from engine.rotation import Rotation
+from engine.values import CURRENT, Form, Instant
+
+
+class Operations:
+    """The commands on rotations, in one process. `spell` writes a time for people."""
+
+    def __init__(self, world: World, *, spell: Callable[[Instant], str] = str) -> None:
+        self._world = world
+        self._spell = spell
+
+    def rotation(self, rotation_id: UUID) -> Rotation:
+        """Return a rotation; raises `NoSuchRotation`."""
+        rotation = self._world.load(rotation_id)
+        if rotation is None:
+            raise NoSuchRotation(rotation=str(rotation_id))
+        return rotation
+
+    def open_rotation(self, service: str, environment: str) -> Rotation | None:
+        """Return the rotation of a credential that is open; None where there is none."""
+        credential = self._world.credential(service, environment)
+        return self.rotation(credential.open) if credential.open else None
+
+    def start(
+        self,
+        service: str,
+        environment: str,
+        plan: Plan,
+        *,
+        logins: tuple[str, ...],
+        reason: str = "",
+        imported: bool = False,
+        to: Version | None = None,
+    ) -> UUID:
+        """Record that a rotation begins, forward or back `to` an earlier version; return its id.
+
+        Raises `RotationOpen`, `InGrace`, `Conflict` where another process opened one at the same moment, and
+        the three outcomes where the store cannot say what it holds.
+        """
+        world = self._world
+        credential = world.credential(service, environment)
+        open_rotation = self.rotation(credential.open) if credential.open else None
+        command = StartRotation(
+            service=service,
+            environment=environment,
+            plan=plan,
+            logins=logins,
+            owner=world.owner,
+            reason=reason,
+            imported=imported,
+            to=to,
+            held=self._held(credential, plan, logins) if credential.current is None else None,
+        )
+        until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
+        rotation_id = world.ids.new()
+        events, noted = opened(command, credential, rotation_id, open_rotation=open_rotation, until=until)
+        self._append(rotation_id, 0, State.WAITING, events, credential, noted)
+        return rotation_id
+
+    def _held(self, credential: Credential, plan: Plan, logins: tuple[str, ...]) -> Version | None:
+        """Return what the store calls current where the log knows of nothing: taken over as the previous version."""
+        store = self._world.bind(credential.service, credential.environment).store
+        current = store.versions(plan.path).current
+        if current is None:
+            return None
+        value = store.read(plan.path, CURRENT)
+        if value is None:
+            return None
+        login = value.username or logins[0]
+        if login not in logins and len(logins) == 1:
+            raise Rejected(
+                what=f"taking over {credential.service}",
+                why=f"the store holds a login {login!r} there, and the configuration says {logins[0]!r}",
+                advice="Correct credential.username, or choose another key in the store.",
+            )
+        return Version(current, login)
+
+    def roll_back_to(
+        self,
+        service: str,
+        environment: str,
+        plan: Plan,
+        version: Version,
+        *,
+        logins: tuple[str, ...],
+        reason: str = "",
+        points: str = "",
+    ) -> UUID:
+        """Begin a rotation of kind `rollback` to `version`; return its id.
+
+        Raises `NoRestorePoint` where no store holds a usable value of it any more, or the target cannot be
+        set back to a known value; `points` names what could be reached.
+        """
+        store = self._world.bind(service, environment).store
+        value = store.read(plan.path, version.id)
+        refusal = ""
+        if value is None:
+            refusal = "no store holds that version any more"
+        elif value.form is Form.VERIFIER:
+            refusal = "only its verifier is held, which nobody can log in with"
+        elif not plan.settable:
+            refusal = "the target cannot be set back to a known value"
+        if refusal:
+            raise NoRestorePoint(service=service, wanted=version.id, why=refusal, points=points or "none")
+        return self.start(service, environment, plan, logins=logins, reason=reason, to=version)
+
+    def go_back(self, rotation_id: UUID, *, command: str, reason: str = "") -> None:
+        """Record that an open or failed rotation goes back; raises `IllegalCommand`."""
+        rotation = self.rotation(rotation_id)
+        credential = self._world.credential(rotation.service, rotation.environment)
+        events, noted = go_back(rotation, credential, command=command, reason=reason)
+        self._append(rotation_id, rotation.version, rotation.state, events, credential, noted)
+
+    def retry(self, rotation_id: UUID, *, reason: str = "") -> None:
+        """Record that a failed rollback is tried again; raises `IllegalCommand`."""
+        rotation = self.rotation(rotation_id)
+        credential = self._world.credential(rotation.service, rotation.environment)
+        self._append(rotation_id, rotation.version, rotation.state, retry(rotation, reason=reason), credential, [])
+
+    def end_grace(self, rotation_id: UUID) -> None:
+        """Record that a grace period ends now; raises `IllegalCommand` in any other state."""
+        rotation = self.rotation(rotation_id)
+        credential = self._world.credential(rotation.service, rotation.environment)
+        self._append(rotation_id, rotation.version, rotation.state, end_grace(rotation), credential, [])
+
+    def _append(
+        self,
+        rotation_id: UUID,
+        version: int,
+        state: State,
+        events: list[RotationEvent],
+        credential: Credential,
+        noted: list[CredentialEvent],
+    ) -> None:
+        at, actor = self._world.clock.now().wall, self._world.actor
+        facts = facts_of(rotation_id, version, state, events, at=at, actor=actor)
+        self._world.append([*facts, *noted_facts(credential, noted, at=at, actor=actor)])
+
+
+def require_going_back(rotation: Rotation, wanted: Version | None) -> None:
+    """Refuse to go to another version than the previous one while a rotation is open."""
+    if wanted is not None and wanted.id != rotation.previous:
+        raise IllegalCommand(
+            command=f"going back to {wanted.id}",
+            state=f"open ({rotation.state}): it can be taken back to {rotation.previous or 'nothing'} only",
+            rotation_id=rotation.id,
+        )
