@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from engine.commands import StartRotation, end_grace, go_back, opened, retry
+from engine.commands import StartRotation, end_grace, go_back, opened, refuse_second, retry
 from engine.credential import Credential, Version
-from engine.errors import IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
+from engine.errors import Conflict, IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
 from engine.events import CredentialEvent, RotationEvent
 from engine.machine import State
 from engine.performance import World, facts_of, noted_facts
@@ -72,8 +72,18 @@ class Operations:
         until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
         rotation_id = world.ids.new()
         events, noted = opened(command, credential, rotation_id, open_rotation=open_rotation, until=until)
-        self._append(rotation_id, 0, State.WAITING, events, credential, noted)
+        try:
+            self._append(rotation_id, 0, State.WAITING, events, credential, noted)
+        except Conflict:
+            self._refuse_if_open(service, environment)
+            raise
         return rotation_id
+
+    def _refuse_if_open(self, service: str, environment: str) -> None:
+        """Turn a lost race into what it means: another process opened a rotation at the same moment."""
+        rotation = self.open_rotation(service, environment)
+        if rotation is not None:
+            refuse_second(rotation, until=self._spell(rotation.grace.wall) if rotation.grace else "")
 
     def _held(self, credential: Credential, plan: Plan, logins: tuple[str, ...]) -> Version | None:
         """Return what the store calls current where the log knows of nothing: taken over as the previous version."""
