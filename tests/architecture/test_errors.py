@@ -14,7 +14,7 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
 }
-"""The only files that may catch what a port answers. `engine/effects_*.py` are parts of the runner."""
+"""The only files that may catch what a port answers."""
 
 ANSWERS_INSTEAD_OF_RAISING = {"check", "probe", "verify"}
 """The methods of an adapter that promise an answer (`unknown`, a finding) where others raise an outcome."""
@@ -72,7 +72,7 @@ def test_a_mistake_of_ours_is_never_caught(source: Source) -> None:
 @pytest.mark.parametrize("source", sources(*PRODUCT), ids=str)
 def test_the_three_outcomes_are_caught_where_effects_are_performed(source: Source) -> None:
     """An adapter raises them; only who performs the effect knows what to record."""
-    if source.path not in OUTCOMES_CAUGHT_IN and not source.path.startswith("engine/effects_"):
+    if source.path not in OUTCOMES_CAUGHT_IN:
         promised = ANSWERS_INSTEAD_OF_RAISING if source.path.startswith("adapters/") else ()
         assert not _found(source, OUTCOMES, skipping=promised)
 
