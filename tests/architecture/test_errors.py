@@ -17,7 +17,10 @@ OUTCOMES_CAUGHT_IN = {
 """The only files that may catch what a port answers."""
 
 ANSWERS_INSTEAD_OF_RAISING = {"check", "probe", "verify"}
-"""The methods of an adapter that promise an answer (`unknown`, a finding) where others raise an outcome."""
+"""The methods of an adapter that promise an answer (`unknown`, a finding) where others raise an outcome.
+
+Their parts are called after them: `_check_key` is a part of `check`.
+"""
 
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
@@ -38,12 +41,12 @@ def _passes_on(handler: ast.ExceptHandler) -> bool:
 def _caught(source: Source, *, skipping: Collection[str] = ()) -> list[tuple[str, str]]:
     """Return where something is held back, and what: the last part of its name, "" for a bare except.
 
-    Functions called as in `skipping` are left out.
+    Functions called as in `skipping`, and their parts, are left out.
     """
     caught: list[tuple[str, str]] = []
 
     def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.FunctionDef) and node.name in skipping:
+        if isinstance(node, ast.FunctionDef) and node.name.lstrip("_").split("_")[0] in skipping:
             return
         if isinstance(node, ast.ExceptHandler) and not _passes_on(node):
             kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
