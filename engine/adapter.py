@@ -164,3 +164,8 @@ class StoreAdapter:
     options: type[msgspec.Struct]
     build: Callable[[Any, StoreContext], SecretStore]
     extra: str = ""
+    holds_versions: bool = True
+    """It keeps versions and can read them back, so that it may hold a credential; otherwise only publish to it.
+
+    Told here because the configuration is judged before anything is built; it must agree with the capabilities.
+    """

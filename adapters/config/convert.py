@@ -6,6 +6,7 @@ Rule 2: a value is never repeated in a message.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -25,7 +26,6 @@ Refused = Mapping[type[msgspec.Struct], Mapping[str, str]]
 """Keys that are known and not supported: Struct -> key -> reason."""
 
 _LENGTH_MAX: Final = 4096
-_INTERNAL_UNIT: Final = " Write it with its unit: 500ms, 30s, 10m, 24h or 30d."
 
 
 def convert(value: object, expected: mi.Type, path: KeyPath, report: Report, refused: Refused) -> Any:
@@ -196,7 +196,7 @@ def _custom_fault(value: object, cls: type) -> tuple[str, str]:
     """Say what is expected in place of a value that `Duration` or `Reference` refused, without repeating it."""
     if cls is Duration:
         bare = "a bare number stands here" if isinstance(value, (int, float)) else f"{_said(value)} stands here"
-        return f"{bare}; a duration is expected.", _INTERNAL_UNIT.strip()
+        return f"{bare}; a duration is expected.", "Write it with its unit: 500ms, 30s, 10m, 24h or 30d."
     return (
         "a reference to a secret is expected, never the secret itself.",
         "Write store://STORE/PATH, env://NAME, file:///PATH or {from: {store: STORE, key: PATH}}.",
@@ -215,6 +215,8 @@ def _scalar(value: object, expected: mi.Type, path: KeyPath, report: Report) -> 
             return value if _text(value, expected, path, report) else BAD
         case mi.AnyType():
             return value
+        case _:
+            pass
     hint = "Put it in quotes." if isinstance(expected, mi.StrType) and isinstance(value, (bool, int, float)) else ""
     report.error(path, f"{_said(value)} stands here; {_expectation(expected)} is expected.", hint)
     return BAD
@@ -230,13 +232,13 @@ def _text(value: str, expected: mi.StrType, path: KeyPath, report: Report) -> bo
 
 
 def _bounded(value: float, expected: mi.IntType | mi.FloatType, path: KeyPath, report: Report) -> bool:
-    limits = {
-        "at least": (expected.ge, lambda bound: value >= bound),
-        "more than": (expected.gt, lambda bound: value > bound),
-        "at most": (expected.le, lambda bound: value <= bound),
-        "less than": (expected.lt, lambda bound: value < bound),
-    }
-    broken = [f"{words} {bound}" for words, (bound, holds) in limits.items() if bound is not None and not holds(bound)]
+    limits = (
+        ("at least", expected.ge, operator.ge),
+        ("more than", expected.gt, operator.gt),
+        ("at most", expected.le, operator.le),
+        ("less than", expected.lt, operator.lt),
+    )
+    broken = [f"{words} {bound}" for words, bound, holds in limits if bound is not None and not holds(value, bound)]
     if broken:
         report.error(path, f"the number must be {' and '.join(broken)}.")
     return not broken

@@ -52,11 +52,7 @@ IN_WAVES: Final = frozenset({"canary", "percentage_rollout"})
 """The dsops names that ask for waves as well, which this version does not roll out in."""
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file."""
-
-
-class Characters(Section):
+class Characters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An alphabet of one's own."""
 
     characters: Annotated[str, msgspec.Meta(min_length=2, max_length=94)]
@@ -66,7 +62,7 @@ class Characters(Section):
 AlphabetName = Literal["url-safe", "alphanumeric", "hex", "ascii-printable"]
 
 
-class Password(Section):
+class Password(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a new password is made."""
 
     length: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
@@ -83,7 +79,7 @@ class Password(Section):
         return PasswordRule(self.length, named)
 
 
-class Verification(Section):
+class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Logging in with the new value before anybody depends on it."""
 
     timeout: Duration = Duration(30 * SECOND)
@@ -92,7 +88,7 @@ class Verification(Section):
     """Verifications before the rotation goes back."""
 
 
-class Rollback(Section):
+class Rollback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Going back by itself."""
 
     automatic: bool = True
@@ -105,7 +101,7 @@ class Rollback(Section):
     """Tries after the first before a person is called."""
 
 
-class Retry(Section):
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Trying again what did not happen, other than verifying: the delay doubles, with full jitter."""
 
     attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
@@ -116,7 +112,7 @@ class Retry(Section):
     """The longest delay."""
 
 
-class Rotation(Section):
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a credential is rotated."""
 
     strategy: StrategyName
@@ -142,7 +138,7 @@ names that dsops has for them."""
     """After this long an attempt at the target can no longer take effect; another value waits that long for it."""
 
 
-class Credential(Section):
+class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The credential of a service: whose it is, and where it is held."""
 
     username: Username
@@ -153,7 +149,7 @@ class Credential(Section):
     """The path in that store."""
 
 
-class Publish(Section):
+class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A further place where the current version is written."""
 
     store: Name
@@ -165,13 +161,13 @@ class Publish(Section):
 the other plain options of the service; filters: urlencode, tojson, b64encode."""
 
 
-class ServiceKeys(Section):
+class ServiceKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A service: a target, the credential on it, the places it is published to, its rotation."""
 
     type: str
     """The kind of target; its options stand beside these keys."""
     environment: Name = "default"
-    """Part of the identity of the credential: one name may stand for a service in several environments."""
+    """Part of the identity of the credential, as in `production`: with another one it is another credential."""
     credential: Credential
     """The credential that is rotated."""
     publish: tuple[Publish, ...] = ()
@@ -180,14 +176,14 @@ class ServiceKeys(Section):
     """How it is rotated."""
 
 
-class StoreKeys(Section):
+class StoreKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A store."""
 
     type: str
     """The kind of store; its options stand beside this key."""
 
 
-class FileKeys(Section):
+class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file as a whole."""
 
     version: Literal[1]

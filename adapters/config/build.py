@@ -1,0 +1,153 @@
+"""From a `Configuration` to live adapters, each built when it is first asked for.
+
+Rule 1: building opens no connection; an adapter does that when it is used.
+Rule 2: one store object a name and one target object a service, however often they are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from adapters.config.model import Configuration, Place, Service, plain_options, references
+from adapters.config.planning import plan_for
+from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
+from adapters.config.references import ReferenceReader
+from adapters.registry import missing_driver, store_adapter, target_adapter
+from engine.adapter import Reference, StoreContext, TargetContext
+from engine.errors import NoSuchService, Rejected
+from engine.passwords import PasswordRule
+from engine.plan import Plan
+from engine.ports import SecretStore, Target, TargetCapabilities
+from engine.values import CURRENT, CredentialValue, Form
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPlace:
+    """A place besides the store of a credential, where its current version is written in the form that is asked for."""
+
+    place: Place
+    service: Service
+    store: SecretStore
+
+    @property
+    def name(self) -> str:
+        """`store:key`, as in `Plan.places`."""
+        return self.place.name
+
+    def publish(self, value: CredentialValue, version: str) -> None:
+        """Make the rendered value current there; the same version again is the same write once.
+
+        Raises `Rejected` where it cannot be rendered, and what the store raises. Of a store with versions only what
+        the service keeps stays.
+        """
+        what = f"publishing {self.service.name} to {self.name}"
+        if value.secret is None or value.form is not Form.PLAIN:
+            raise Rejected(what=what, why="the value holds no secret that could be used to log in")
+        names = plain_options(self.service.options)
+        names |= {"username": value.username, "password": value.revealed(), "version": version}
+        names |= {"service": self.service.name, "environment": self.service.environment}
+        rendered = CredentialValue(value.username, self.place.template.render(names, what=what))
+        key = self.place.keys.key
+        if not self.store.capabilities.versioned:
+            self.store.promote(key, version, rendered, expected=None)
+            return
+        current = self.store.versions(key).current
+        self.store.stage(key, version, rendered)
+        self.store.promote(key, version, rendered, expected=current)
+        self._forget_old(key)
+
+    def read(self) -> CredentialValue | None:
+        """Return what is published there now; None where nothing is. Raises what the store raises."""
+        return self.store.read(self.place.keys.key, CURRENT)
+
+    def _forget_old(self, key: str) -> None:
+        held = self.store.versions(key)
+        for version in held.versions[: -self.service.rotation.keep_versions]:
+            if version not in (held.current, held.previous, held.pending):
+                self.store.discard(key, version, destroy=True)
+
+
+class Wiring:
+    """Builds what the services of a configuration need, on demand."""
+
+    def __init__(self, configuration: Configuration, state_folder: Path) -> None:
+        self.configuration: Final = configuration
+        self.state_folder: Final = state_folder
+        self._stores: dict[str, SecretStore] = {}
+        self._targets: dict[str, Target] = {}
+
+    def service(self, name: str) -> Service:
+        """Return a service; raises `NoSuchService`."""
+        services = self.configuration.services
+        if name not in services:
+            near = get_close_matches(name, list(services), n=1)
+            raise NoSuchService(service=name, suggestion=f" Did you mean {near[0]!r}?" if near else "")
+        return services[name]
+
+    def store(self, name: str) -> SecretStore:
+        """Return a store of the configuration; raises what its adapter raises, `MissingDriver` among it."""
+        if name not in self._stores:
+            entry = self.configuration.stores[name]
+            adapter = store_adapter(entry.type)
+            secret = self._reader(entry.options, ("secretStores", name))
+            context = StoreContext(name=name, base=self.configuration.base, state=self.state_folder, secret=secret)
+            try:
+                self._stores[name] = adapter.build(entry.options, context)
+            except ModuleNotFoundError as error:
+                raise missing_driver(adapter, error) from error
+        return self._stores[name]
+
+    def held_in(self, service: str) -> SecretStore:
+        """Return the store that holds a service's credential; raises `ConfigInvalid` where it keeps no versions."""
+        entry = self.service(service)
+        found = self.store(entry.credential.store)
+        if not (found.capabilities.versioned and found.capabilities.readable):
+            key = dotted(("services", service, "credential", "store"))
+            message = "this store keeps only one value, so it cannot hold a credential that may have to go back."
+            file = str(self.configuration.path)
+            raise ConfigInvalid(file, [Problem(file, 1, 1, key, message, "Use a store with versions.")])
+        return found
+
+    def target(self, service: str) -> Target:
+        """Return the target of a service; raises `NoSuchService` and what its adapter raises."""
+        if service not in self._targets:
+            entry = self.service(service)
+            adapter = target_adapter(entry.type)
+            context = TargetContext(
+                service=entry.name,
+                environment=entry.environment,
+                strategy=entry.strategy,
+                username=entry.credential.username,
+                usernames=entry.usernames,
+                base=self.configuration.base,
+                state=self.state_folder,
+                secret=self._reader(entry.options, ("services", service)),
+                verification_timeout=entry.rotation.verification.timeout.microseconds,
+            )
+            try:
+                self._targets[service] = adapter.build(entry.options, context)
+            except ModuleNotFoundError as error:
+                raise missing_driver(adapter, error) from error
+        return self._targets[service]
+
+    def places(self, service: str) -> list[PublishedPlace]:
+        """Return the places a service is published to, in the order of the file."""
+        entry = self.service(service)
+        return [PublishedPlace(place, entry, self.store(place.keys.store)) for place in entry.publish]
+
+    def plan_for(self, service: str, capabilities: TargetCapabilities) -> Plan:
+        """Return the plan of a rotation; raises `StrategyImpossible` where the target cannot do it."""
+        return plan_for(self.service(service), capabilities)
+
+    def password_rule(self, service: str) -> PasswordRule:
+        """Return how a new password of a service is made."""
+        return self.service(service).rotation.password.rule
+
+    def _reader(self, options: msgspec.Struct, path: KeyPath) -> ReferenceReader:
+        keys: dict[Reference, str] = {reference: dotted(where) for where, reference in references(options, path)}
+        return ReferenceReader(self.configuration.base, self.store, keys)

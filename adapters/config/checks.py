@@ -1,0 +1,179 @@
+"""What needs more than one place of the configuration to be judged.
+
+Rule: reports and decides nothing; a check that needs the network belongs to `keyturn doctor`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from adapters.config.model import Service, Store, references
+from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
+from adapters.config.schema import NAME_PATTERN, Password, Rotation, ServiceKeys
+from adapters.registry import store_adapter
+from engine.adapter import Duration, Reference
+from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
+from engine.plan import Strategy
+from engine.values import SECOND
+
+OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.ISSUE})
+"""The strategies with which the old version stays valid beside the new one."""
+
+_NAME: Final = re.compile(NAME_PATTERN)
+_USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
+_NOTHING: Final = Duration(0)
+_ATTEMPT_MIN: Final = Duration(1 * SECOND)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a service or store may be called so."""
+    return _NAME.fullmatch(text) is not None
+
+
+def check(stores: Mapping[str, Store], services: Mapping[str, Service], named: set[str], report: Report) -> None:
+    """Report what is wrong between the entries. `named` are all stores of the file, also those that are not right."""
+    for store in stores.values():
+        _check_options(store.options, ("secretStores", store.name), named, report)
+    for service in services.values():
+        _check_options(service.options, ("services", service.name), named, report)
+        _check_credential(service, stores, named, report)
+    _check_circles(stores, report)
+    _check_shared_paths(services, report)
+
+
+def check_rotation(own: ServiceKeys, path: KeyPath, report: Report) -> None:
+    """Report what is wrong within the `rotation` of one service, whatever its type."""
+    here = (*path, "rotation")
+    _check_durations(own.rotation, here, report)
+    _check_password(own.rotation.password, (*here, "password"), report)
+
+
+def check_logins(own: ServiceKeys, strategy: Strategy, path: KeyPath, report: Report) -> None:
+    """Report logins and a grace period that do not go with the strategy."""
+    rotation = own.rotation
+    here = (*path, "rotation", "usernames")
+    if strategy is not Strategy.ALTERNATING:
+        if rotation.usernames:
+            report.error(here, f"the strategy {strategy} has no logins that take turns.", "Remove the key.")
+    elif len(rotation.usernames) != 2 or len(set(rotation.usernames)) != 2:
+        report.error(here, "alternating takes turns between exactly two different logins.", "usernames: [app_a, app_b]")
+    elif own.credential.username in rotation.usernames:
+        hint = "`credential.username` names the role that owns things; both logins belong to it."
+        report.error(here, "the two logins must differ from the one in `credential.username`.", hint)
+    if rotation.grace_period and rotation.grace_period != _NOTHING and strategy not in OVERLAPPING:
+        message = f"with the strategy {strategy} the old version ends when the new one begins, so there is no grace."
+        report.error((*path, "rotation", "grace_period"), message, "Remove the key, or use a strategy with two versions.")
+
+
+def _check_durations(rotation: Rotation, path: KeyPath, report: Report) -> None:
+    positive: dict[tuple[str, ...], Duration | None] = {
+        ("ttl",): rotation.ttl,
+        ("verification", "timeout"): rotation.verification.timeout,
+        ("rollback", "timeout"): rotation.rollback.timeout,
+        ("retry", "first"): rotation.retry.first,
+    }
+    for key, duration in positive.items():
+        if duration == _NOTHING:
+            report.error((*path, *key), "this must be longer than nothing.")
+    if rotation.attempt_window.microseconds < _ATTEMPT_MIN.microseconds:
+        report.error((*path, "attempt_window"), f"this must be {_ATTEMPT_MIN} at least, or no attempt could end within it.")
+    if rotation.retry.longest.microseconds < rotation.retry.first.microseconds:
+        report.error((*path, "retry", "longest"), "this must not be shorter than `first`.")
+
+
+def _check_password(password: Password, path: KeyPath, report: Report) -> None:
+    rule = password.rule
+    fault = alphabet_fault(rule.characters)
+    if fault:
+        report.error((*path, "alphabet"), f"the alphabet cannot be used: {fault}.")
+        return
+    bits = entropy_bits(rule)
+    if bits >= BITS_MIN:
+        if password.allow_weak_reason:
+            report.error((*path, "allow_weak_reason"), "the password is strong, so there is nothing to allow.", "Remove the key.")
+        return
+    message = f"a password of this length and alphabet has {bits:.0f} bits of entropy; {BITS_MIN} at least are expected."
+    if password.allow_weak_reason.strip():
+        report.note(path, message, "It is allowed by `allow_weak_reason`.")
+    else:
+        hint = f"Make it {length_min(rule.characters)} characters long, or say in `allow_weak_reason` why it may be weak."
+        report.error((*path, "length"), message, hint)
+
+
+def _check_options(options: msgspec.Struct, path: KeyPath, named: set[str], report: Report) -> None:
+    for where, reference in references(options, path):
+        if reference.scheme == "store" and reference.store not in named:
+            report.error(where, "the reference names a store that is not in `secretStores`.", _stores_hint(reference.store, named))
+    for where, text in _texts(options, path):
+        if _USERINFO.search(text):
+            report.error(where, "a password stands in this URL.", "Leave it out; secrets are given as references.")
+
+
+def _texts(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every text in options, with its key path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name, key in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+            yield from _texts(getattr(value, name), (*path, key))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
+
+
+def _stores_hint(wrong: str, named: set[str]) -> str:
+    return did_you_mean(wrong, sorted(named)) or "There are no stores."
+
+
+def _check_credential(service: Service, stores: Mapping[str, Store], named: set[str], report: Report) -> None:
+    path: KeyPath = ("services", service.name)
+    uses: list[tuple[KeyPath, str]] = [((*path, "credential", "store"), service.credential.store)]
+    uses += [((*path, "publish", i, "store"), place.keys.store) for i, place in enumerate(service.publish)]
+    for where, name in uses:
+        if name not in named:
+            report.error(where, "there is no such store in `secretStores`.", _stores_hint(name, named))
+    held = stores.get(service.credential.store)
+    if held is not None and not store_adapter(held.type).holds_versions:
+        message = "this store keeps only one value, so it cannot hold a credential that may have to go back."
+        report.error((*path, "credential", "store"), message, "Use a store with versions, and name this one in `publish`.")
+
+
+def _check_shared_paths(services: Mapping[str, Service], report: Report) -> None:
+    """Report a path of a store that two entries would write to."""
+    owners: dict[tuple[str, str], KeyPath] = {}
+    for service in services.values():
+        path: KeyPath = ("services", service.name)
+        written = [((*path, "credential", "key"), service.credential.store, service.credential.key)]
+        written += [((*path, "publish", i, "key"), p.keys.store, p.keys.key) for i, p in enumerate(service.publish)]
+        for where, store, key in written:
+            owner = owners.setdefault((store, key), where)
+            if owner is not where:
+                report.error(where, f"the same place of the same store is written by {dotted(owner)}.", "Give each its own.")
+
+
+def _check_circles(stores: Mapping[str, Store], report: Report) -> None:
+    """Report a store that needs a secret out of itself, also by way of others, to be opened."""
+    needs = {name: list(references(store.options, ("secretStores", name))) for name, store in stores.items()}
+    for name in stores:
+        for where, reference in needs[name]:
+            if reference.scheme == "store" and name in _reached(reference, needs):
+                report.error(where, "the store needs a secret out of itself to be opened.", "Use env://NAME or file:///PATH.")
+
+
+def _reached(reference: Reference, needs: Mapping[str, list[tuple[KeyPath, Reference]]]) -> set[str]:
+    """Return the stores that must be open to read the reference."""
+    reached: set[str] = set()
+    waiting = [reference.store]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += [other.store for _, other in needs.get(name, []) if other.scheme == "store"]
+    return reached

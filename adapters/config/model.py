@@ -1,0 +1,108 @@
+"""A configuration that was read and found right: typed, frozen, with nothing built from it.
+
+Rule: everything here was checked; code that gets a `Configuration` checks nothing again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from adapters.config.problems import KeyPath, Problem
+from adapters.config.schema import Credential, Publish, Rotation
+from adapters.config.templates import GO_NAMES, PublishTemplate
+from engine.adapter import Reference
+from engine.plan import Strategy
+
+ALWAYS_KNOWN = ("username", "password", "service", "environment", "version")
+"""The names that every template may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An entry of `secretStores`."""
+
+    name: str
+    type: str
+    options: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of `publish` with its template compiled."""
+
+    keys: Publish
+    template: PublishTemplate
+
+    @property
+    def name(self) -> str:
+        """`store:key`, as in `Plan.places`."""
+        return f"{self.keys.store}:{self.keys.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An entry of `services`."""
+
+    name: str
+    type: str
+    environment: str
+    credential: Credential
+    publish: tuple[Place, ...]
+    rotation: Rotation
+    strategy: Strategy
+    """The strategy of `rotation` with the names of dsops resolved."""
+    options: msgspec.Struct
+
+    @property
+    def usernames(self) -> tuple[str, ...]:
+        """The logins that take turns; else just the one."""
+        return self.rotation.usernames or (self.credential.username,)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The whole file."""
+
+    path: Path
+    state: Path | None
+    """The state folder of the file, absolute; None where it names none."""
+    stores: Mapping[str, Store]
+    services: Mapping[str, Service]
+    problems: tuple[Problem, ...] = ()
+    """What is legal and still worth knowing; whatever is wrong is raised as `ConfigInvalid` instead."""
+
+    @property
+    def base(self) -> Path:
+        """The folder of the file, where relative paths start."""
+        return self.path.parent
+
+
+def plain_options(options: msgspec.Struct) -> dict[str, object]:
+    """Return the options that a template may show: texts, numbers and truths that are set; never a reference."""
+    every = {name: getattr(options, name) for name in options.__struct_fields__}
+    return {name: value for name, value in every.items() if isinstance(value, str | int | float)}
+
+
+def template_names(options: msgspec.Struct) -> list[str]:
+    """Return the names that a template of a service with these options may use, without the spellings of Go."""
+    return sorted({*ALWAYS_KNOWN, *plain_options(options)} - set(GO_NAMES))
+
+
+def references(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Reference]]:
+    """Yield every reference in options, with the key path it stands at."""
+    if isinstance(value, Reference):
+        yield path, value
+    elif isinstance(value, msgspec.Struct):
+        for name, key in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True):
+            yield from references(getattr(value, name), (*path, key))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from references(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from references(item, (*path, index))
