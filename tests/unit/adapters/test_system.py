@@ -1,0 +1,224 @@
+"""The machine as ports: locks that die with their process, a key that is made once, hardening."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from adapters.system import (
+    FileOwnership,
+    RandomIds,
+    StateFolderUnusable,
+    SystemClock,
+    SystemEntropy,
+    installation_key,
+    login_name,
+    own_folder,
+    process_name,
+)
+from engine.errors import OwnedElsewhere
+from engine.values import Microseconds
+from tests.architecture.source import ROOT
+
+ROTATION = UUID("00000000-0000-0000-0000-000000000001")
+
+HOLDER = """
+import sys
+from pathlib import Path
+from uuid import UUID
+from adapters.system import FileOwnership
+ownership = FileOwnership(Path(sys.argv[1]))
+with ownership.hold(UUID(sys.argv[2])):
+    print(ownership.owner, flush=True)
+    sys.stdin.read()
+"""
+
+
+def held_by_another_process(folder: Path) -> tuple[subprocess.Popen[str], str]:
+    """Start a process that holds ROTATION until its input ends; return it and what it calls itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder), str(ROTATION)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    process.communicate(timeout=10)
+
+
+@pytest.mark.slow
+def test_what_another_process_holds_is_refused_by_its_name(tmp_path: Path) -> None:
+    process, owner = held_by_another_process(tmp_path)
+    try:
+        with pytest.raises(OwnedElsewhere, match=re.escape(owner)), FileOwnership(tmp_path).hold(ROTATION):
+            pass
+    finally:
+        finish(process)
+    with FileOwnership(tmp_path).hold(ROTATION):
+        pass
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
+    """The kernel releases the lock: nobody has to remove a file after a crash."""
+    process, _ = held_by_another_process(tmp_path)
+    os.kill(process.pid, signal.SIGKILL)
+    finish(process)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{ROTATION}.lock"]
+    with FileOwnership(tmp_path).hold(ROTATION):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_cannot_hold_a_rotation_twice_but_may_hold_two(tmp_path: Path) -> None:
+    ownership = FileOwnership(tmp_path / "locks")
+    with ownership.hold(ROTATION):
+        with pytest.raises(OwnedElsewhere), ownership.hold(ROTATION):
+            pass
+        with ownership.hold(uuid4()):
+            pass
+
+
+def test_many_threads_hold_a_rotation_one_after_the_other(tmp_path: Path) -> None:
+    """Taking the lock while its file is being removed never lets two in at once."""
+    ownership = FileOwnership(tmp_path)
+    inside, crowded, entered = [0], [], [0]
+
+    def enter() -> None:
+        for _ in range(50):
+            try:
+                with ownership.hold(ROTATION):
+                    inside[0] += 1
+                    crowded.append(inside[0])
+                    entered[0] += 1
+                    inside[0] -= 1
+            except OwnedElsewhere:
+                continue
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert entered[0] > 0
+    assert set(crowded) == {1}
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / f"{ROTATION}.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StateFolderUnusable), FileOwnership(tmp_path).hold(ROTATION):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_clock_names_its_boot_and_goes_on() -> None:
+    clock = SystemClock()
+    before = clock.now()
+    clock.wait(Microseconds(2_000))
+    after = clock.now()
+    assert after.uptime - before.uptime >= 2_000
+    assert after.boot == before.boot
+    assert after.wall > 1_700_000_000_000_000
+
+
+def test_ids_and_entropy_are_fresh_each_time() -> None:
+    assert RandomIds().new() != RandomIds().new()
+    assert len(SystemEntropy().draw(24)) == 24
+    assert SystemEntropy().draw(24) != SystemEntropy().draw(24)
+
+
+def test_the_process_is_named_by_host_pid_and_start() -> None:
+    assert process_name().split(":")[1] == str(os.getpid())
+    assert process_name() == process_name()
+
+
+def test_the_login_name_is_that_of_the_user_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "somebody-else")
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    assert login_name() != "somebody-else"
+
+
+def test_the_key_is_made_once_and_for_this_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "fingerprint.key"
+    key = installation_key(path)
+    assert len(key) == 32
+    assert installation_key(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_processes_that_make_the_key_at_once_agree(tmp_path: Path) -> None:
+    path, keys = tmp_path / "fingerprint.key", []
+    threads = [threading.Thread(target=lambda: keys.append(installation_key(path))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys) == 8
+    assert len(set(keys)) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 33])
+def test_a_damaged_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "fingerprint.key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(StateFolderUnusable, match="damaged"):
+        installation_key(path)
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fingerprint.key"
+    installation_key(path)
+    path.chmod(0o644)
+    with pytest.raises(StateFolderUnusable) as caught:
+        installation_key(path)
+    assert "chmod 600" in caught.value.advice
+
+
+def test_a_state_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
+    own_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+
+
+def test_a_state_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(StateFolderUnusable, match="0777"):
+        own_folder(tmp_path)
+
+
+def test_a_file_is_no_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateFolderUnusable):
+        own_folder(tmp_path / "file")
+    with pytest.raises(StateFolderUnusable):
+        own_folder(tmp_path / "file" / "below")
+
+
+@pytest.mark.slow
+def test_a_hardened_process_leaves_no_core_and_writes_files_for_its_user_alone(tmp_path: Path) -> None:
+    script = (
+        "import os, resource, sys\nfrom adapters.system import harden\nharden()\n"
+        "open(sys.argv[1], 'w').close()\nprint(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
+        "import ctypes\nprint(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+    )
+    path = tmp_path / "file"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.split() == ["0", "0"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
