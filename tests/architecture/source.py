@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import subprocess
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -47,14 +47,17 @@ def sources(*places: str) -> list[Source]:
 
 
 def project_files() -> list[Path]:
-    """Return every text file of the project: what git tracks, and what is new and not ignored."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout.decode()
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    """Return every file of the project, leaving out what tools make (environments, caches, builds)."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = sorted(name for name in folders if not _is_made(name))
+        found += [Path(folder, name) for name in sorted(files) if not name.endswith((".pyc", ".coverage"))]
+    return found
+
+
+def _is_made(folder: str) -> bool:
+    made = folder in {"__pycache__", "build", "dist", "htmlcov", "venv"} or folder.endswith(".egg-info")
+    return made or (folder.startswith(".") and folder != ".ci")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
