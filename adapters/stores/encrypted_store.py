@@ -80,7 +80,17 @@ class EncryptedFileStore:
 
     def check(self) -> Sequence[Finding]:
         """Tell whether key, folder and file are fit to be used; changes nothing."""
-        return [self._check_key(), self._check_folder(), *self._check_file()]
+        findings: list[Finding] = []
+        for subject, look in (
+            ("key", self._look_at_key),
+            ("folder", self._look_at_folder),
+            ("file", self._look_at_file),
+        ):
+            try:
+                findings += look()
+            except PortError as error:
+                findings.append(Finding(subject, Severity.FAIL, error.message, error.advice))
+        return findings
 
     def _shelf(self, path: str) -> Shelf:
         what = f"opening {self._path}"
@@ -124,33 +134,27 @@ class EncryptedFileStore:
             held = self._master = (recipe, self._key.master(recipe))
         return held[1]
 
-    def _check_key(self) -> Finding:
-        try:
-            return Finding("key", Severity.OK, self._key.ready())
-        except PortError as error:
-            return Finding("key", Severity.FAIL, error.message, error.advice)
+    def _look_at_key(self) -> list[Finding]:
+        return [Finding("key", Severity.OK, self._key.ready())]
 
-    def _check_folder(self) -> Finding:
+    def _look_at_folder(self) -> list[Finding]:
         folder = self._path.parent
         there = next(candidate for candidate in (folder, *folder.parents) if candidate.exists())
         if not os.access(there, os.W_OK | os.X_OK):
-            return Finding("folder", Severity.FAIL, f"{there} is not writable", "Give this user access to it.")
+            return [Finding("folder", Severity.FAIL, f"{there} is not writable", "Give this user access to it.")]
         if there != folder:
-            return Finding("folder", Severity.OK, f"{folder} will be made at the first write")
-        if files.is_open_to_others(folder.stat()) and folder.stat().st_mode & 0o022:
-            return Finding("folder", Severity.WARN, f"others may write in {folder}", f"Run: chmod go-w {folder}")
-        return Finding("folder", Severity.OK, f"{folder} is writable")
+            return [Finding("folder", Severity.OK, f"{folder} will be made at the first write")]
+        if folder.stat().st_mode & 0o022:
+            return [Finding("folder", Severity.WARN, f"others may write in {folder}", f"Run: chmod go-w {folder}")]
+        return [Finding("folder", Severity.OK, f"{folder} is writable")]
 
-    def _check_file(self) -> Sequence[Finding]:
+    def _look_at_file(self) -> list[Finding]:
         what = f"opening {self._path}"
-        try:
-            opened = files.read(self._path, what=what)
-            if opened is None:
-                return [Finding("file", Severity.OK, f"{self._path} will be made at the first write")]
-            shelves, _ = self._open(opened.content, what=what)
-        except PortError as error:
-            return [Finding("file", Severity.FAIL, error.message, error.advice)]
-        findings = [Finding("file", Severity.OK, f"{self._path} opens with this key and has {len(shelves)} paths")]
+        opened = files.read(self._path, what=what)
+        if opened is None:
+            return [Finding("file", Severity.OK, f"{self._path} will be made at the first write")]
+        shelves, _ = self._open(opened.content, what=what)
+        findings = [Finding("file", Severity.OK, f"{self._path} opens with this key; paths in it: {len(shelves)}")]
         if files.is_open_to_others(opened.status):
             hint = f"Run: chmod 600 {self._path}"
             findings.append(Finding("file", Severity.WARN, f"others may use {self._path}", hint))

@@ -191,7 +191,8 @@ def _write(target: Path, content: bytes, *, path: Path, like: os.stat_result | N
 
 def _resemble(descriptor: int, path: Path, like: os.stat_result) -> None:
     """Give the new file owner, group, access list and mode of the old, so that its readers can still read it."""
-    if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
+    new = os.fstat(descriptor)
+    if (new.st_uid, new.st_gid) != (like.st_uid, like.st_gid):
         os.fchown(descriptor, like.st_uid, like.st_gid)
     if hasattr(os, "listxattr") and _ACL in os.listxattr(path):
         os.setxattr(descriptor, _ACL, os.getxattr(path, _ACL))
