@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from adapters.config.model import Configuration, Place, Service, plain_options, references
+import msgspec
+
+from adapters.config.model import Configuration, Publication, Service, plain_options, references
 from adapters.config.planning import plan_for
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
 from adapters.config.references import ReferenceReader
@@ -23,23 +25,21 @@ from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
 from engine.values import CURRENT, CredentialValue, Form
 
-import msgspec
-
 
 @dataclass(frozen=True, slots=True)
 class PublishedPlace:
-    """A place besides the store of a credential, where its current version is written in the form that is asked for."""
+    """A `Place`: a path of a store that gets the current version in the form that is asked for."""
 
-    place: Place
+    publication: Publication
     service: Service
     store: SecretStore
 
     @property
     def name(self) -> str:
         """`store:key`, as in `Plan.places`."""
-        return self.place.name
+        return self.publication.name
 
-    def publish(self, value: CredentialValue, version: str) -> None:
+    def publish(self, value: CredentialValue, *, version: str) -> None:
         """Make the rendered value current there; the same version again is the same write once.
 
         Raises `Rejected` where it cannot be rendered, and what the store raises. Of a store with versions only what
@@ -51,8 +51,8 @@ class PublishedPlace:
         names = plain_options(self.service.options)
         names |= {"username": value.username, "password": value.revealed(), "version": version}
         names |= {"service": self.service.name, "environment": self.service.environment}
-        rendered = CredentialValue(value.username, self.place.template.render(names, what=what))
-        key = self.place.keys.key
+        rendered = CredentialValue(value.username, self.publication.template.render(names, what=what))
+        key = self.publication.keys.key
         if not self.store.capabilities.versioned:
             self.store.promote(key, version, rendered, expected=None)
             return
@@ -63,7 +63,7 @@ class PublishedPlace:
 
     def read(self) -> CredentialValue | None:
         """Return what is published there now; None where nothing is. Raises what the store raises."""
-        return self.store.read(self.place.keys.key, CURRENT)
+        return self.store.read(self.publication.keys.key, CURRENT)
 
     def _forget_old(self, key: str) -> None:
         held = self.store.versions(key)
@@ -138,7 +138,7 @@ class Wiring:
     def places(self, service: str) -> list[PublishedPlace]:
         """Return the places a service is published to, in the order of the file."""
         entry = self.service(service)
-        return [PublishedPlace(place, entry, self.store(place.keys.store)) for place in entry.publish]
+        return [PublishedPlace(each, entry, self.store(each.keys.store)) for each in entry.publish]
 
     def plan_for(self, service: str, capabilities: TargetCapabilities) -> Plan:
         """Return the plan of a rotation; raises `StrategyImpossible` where the target cannot do it."""

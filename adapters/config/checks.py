@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.config.model import Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
-from adapters.config.schema import NAME_PATTERN, Password, Rotation, ServiceKeys
+from adapters.config.schema import NAME_PATTERN, Password, Rotation
 from adapters.registry import store_adapter
 from engine.adapter import Duration, Reference
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
@@ -34,39 +34,41 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-def check(stores: Mapping[str, Store], services: Mapping[str, Service], named: set[str], report: Report) -> None:
-    """Report what is wrong between the entries. `named` are all stores of the file, also those that are not right."""
+def check(
+    stores: Mapping[str, Store], services: Mapping[str, Service], given: Mapping[str, Any], report: Report
+) -> None:
+    """Report what is wrong between the entries. `given` is the file as it was read, wrong entries and all."""
+    named = set(_mapping(given.get("secretStores")))
     for store in stores.values():
         _check_options(store.options, ("secretStores", store.name), named, report)
     for service in services.values():
         _check_options(service.options, ("services", service.name), named, report)
-        _check_credential(service, stores, named, report)
+    for name, entry in _mapping(given.get("services")).items():
+        _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)
     _check_shared_paths(services, report)
 
 
-def check_rotation(own: ServiceKeys, path: KeyPath, report: Report) -> None:
-    """Report what is wrong within the `rotation` of one service, whatever its type."""
-    here = (*path, "rotation")
-    _check_durations(own.rotation, here, report)
-    _check_password(own.rotation.password, (*here, "password"), report)
+def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:
+    """Report what is wrong within a `rotation`, whatever the type of the service."""
+    _check_durations(rotation, path, report)
+    _check_password(rotation.password, (*path, "password"), report)
 
 
-def check_logins(own: ServiceKeys, strategy: Strategy, path: KeyPath, report: Report) -> None:
-    """Report logins and a grace period that do not go with the strategy."""
-    rotation = own.rotation
-    here = (*path, "rotation", "usernames")
+def check_logins(rotation: Rotation, username: str | None, strategy: Strategy, path: KeyPath, report: Report) -> None:
+    """Report logins and a grace period that do not go with the strategy; `username` is that of the credential."""
+    here = (*path, "usernames")
     if strategy is not Strategy.ALTERNATING:
         if rotation.usernames:
             report.error(here, f"the strategy {strategy} has no logins that take turns.", "Remove the key.")
     elif len(rotation.usernames) != 2 or len(set(rotation.usernames)) != 2:
         report.error(here, "alternating takes turns between exactly two different logins.", "usernames: [app_a, app_b]")
-    elif own.credential.username in rotation.usernames:
+    elif username in rotation.usernames:
         hint = "`credential.username` names the role that owns things; both logins belong to it."
         report.error(here, "the two logins must differ from the one in `credential.username`.", hint)
     if rotation.grace_period and rotation.grace_period != _NOTHING and strategy not in OVERLAPPING:
         message = f"with the strategy {strategy} the old version ends when the new one begins, so there is no grace."
-        report.error((*path, "rotation", "grace_period"), message, "Remove the key, or use a strategy with two versions.")
+        report.error((*path, "grace_period"), message, "Remove the key, or use a strategy with two versions.")
 
 
 def _check_durations(rotation: Rotation, path: KeyPath, report: Report) -> None:
@@ -80,7 +82,9 @@ def _check_durations(rotation: Rotation, path: KeyPath, report: Report) -> None:
         if duration == _NOTHING:
             report.error((*path, *key), "this must be longer than nothing.")
     if rotation.attempt_window.microseconds < _ATTEMPT_MIN.microseconds:
-        report.error((*path, "attempt_window"), f"this must be {_ATTEMPT_MIN} at least, or no attempt could end within it.")
+        report.error(
+            (*path, "attempt_window"), f"this must be {_ATTEMPT_MIN} at least, or no attempt could end within it."
+        )
     if rotation.retry.longest.microseconds < rotation.retry.first.microseconds:
         report.error((*path, "retry", "longest"), "this must not be shorter than `first`.")
 
@@ -94,20 +98,30 @@ def _check_password(password: Password, path: KeyPath, report: Report) -> None:
     bits = entropy_bits(rule)
     if bits >= BITS_MIN:
         if password.allow_weak_reason:
-            report.error((*path, "allow_weak_reason"), "the password is strong, so there is nothing to allow.", "Remove the key.")
+            report.error(
+                (*path, "allow_weak_reason"), "the password is strong, so there is nothing to allow.", "Remove the key."
+            )
         return
-    message = f"a password of this length and alphabet has {bits:.0f} bits of entropy; {BITS_MIN} at least are expected."
+    message = (
+        f"a password of this length and alphabet has {bits:.0f} bits of entropy; {BITS_MIN} at least are expected."
+    )
     if password.allow_weak_reason.strip():
         report.note(path, message, "It is allowed by `allow_weak_reason`.")
     else:
-        hint = f"Make it {length_min(rule.characters)} characters long, or say in `allow_weak_reason` why it may be weak."
+        hint = (
+            f"Make it {length_min(rule.characters)} characters long, or say in `allow_weak_reason` why it may be weak."
+        )
         report.error((*path, "length"), message, hint)
 
 
 def _check_options(options: msgspec.Struct, path: KeyPath, named: set[str], report: Report) -> None:
     for where, reference in references(options, path):
         if reference.scheme == "store" and reference.store not in named:
-            report.error(where, "the reference names a store that is not in `secretStores`.", _stores_hint(reference.store, named))
+            report.error(
+                where,
+                "the reference names a store that is not in `secretStores`.",
+                _stores_hint(reference.store, named),
+            )
     for where, text in _texts(options, path):
         if _USERINFO.search(text):
             report.error(where, "a password stands in this URL.", "Leave it out; secrets are given as references.")
@@ -132,17 +146,27 @@ def _stores_hint(wrong: str, named: set[str]) -> str:
     return did_you_mean(wrong, sorted(named)) or "There are no stores."
 
 
-def _check_credential(service: Service, stores: Mapping[str, Store], named: set[str], report: Report) -> None:
-    path: KeyPath = ("services", service.name)
-    uses: list[tuple[KeyPath, str]] = [((*path, "credential", "store"), service.credential.store)]
-    uses += [((*path, "publish", i, "store"), place.keys.store) for i, place in enumerate(service.publish)]
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _check_stores(
+    entry: dict[str, Any], path: KeyPath, stores: Mapping[str, Store], named: set[str], report: Report
+) -> None:
+    """Report the stores that a service names and that are not there, or cannot hold its credential."""
+    publish = entry.get("publish")
+    holding = ((*path, "credential", "store"), _mapping(entry.get("credential")).get("store"))
+    uses: list[tuple[KeyPath, Any]] = [holding]
+    for index, place in enumerate(publish if isinstance(publish, list) else []):
+        uses.append(((*path, "publish", index, "store"), _mapping(place).get("store")))
     for where, name in uses:
-        if name not in named:
+        if isinstance(name, str) and name not in named:
             report.error(where, "there is no such store in `secretStores`.", _stores_hint(name, named))
-    held = stores.get(service.credential.store)
+    where, name = holding
+    held = stores.get(name) if isinstance(name, str) else None
     if held is not None and not store_adapter(held.type).holds_versions:
         message = "this store keeps only one value, so it cannot hold a credential that may have to go back."
-        report.error((*path, "credential", "store"), message, "Use a store with versions, and name this one in `publish`.")
+        report.error(where, message, "Use a store with versions, and name this one in `publish`.")
 
 
 def _check_shared_paths(services: Mapping[str, Service], report: Report) -> None:
@@ -155,7 +179,9 @@ def _check_shared_paths(services: Mapping[str, Service], report: Report) -> None
         for where, store, key in written:
             owner = owners.setdefault((store, key), where)
             if owner is not where:
-                report.error(where, f"the same place of the same store is written by {dotted(owner)}.", "Give each its own.")
+                report.error(
+                    where, f"the same place of the same store is written by {dotted(owner)}.", "Give each its own."
+                )
 
 
 def _check_circles(stores: Mapping[str, Store], report: Report) -> None:
@@ -164,7 +190,9 @@ def _check_circles(stores: Mapping[str, Store], report: Report) -> None:
     for name in stores:
         for where, reference in needs[name]:
             if reference.scheme == "store" and name in _reached(reference, needs):
-                report.error(where, "the store needs a secret out of itself to be opened.", "Use env://NAME or file:///PATH.")
+                report.error(
+                    where, "the store needs a secret out of itself to be opened.", "Use env://NAME or file:///PATH."
+                )
 
 
 def _reached(reference: Reference, needs: Mapping[str, list[tuple[KeyPath, Reference]]]) -> set[str]:

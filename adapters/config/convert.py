@@ -32,6 +32,9 @@ def convert(value: object, expected: mi.Type, path: KeyPath, report: Report, ref
     """Return `value` as `expected`, or report everything that is wrong with it and return `BAD`."""
     match expected:
         case mi.Metadata():
+            if isinstance(expected.type, mi.StrType) and isinstance(value, str):
+                form = str((expected.extra_json_schema or {}).get("description", ""))
+                return value if _text(value, expected.type, path, report, form=form) else BAD
             return convert(value, expected.type, path, report, refused)
         case mi.StructType():
             return struct(value, expected.cls, path, report, refused)
@@ -63,18 +66,30 @@ def struct(value: object, cls: type[msgspec.Struct], path: KeyPath, report: Repo
 
 def fields(value: Mapping[str, Any], kind: mi.StructType, path: KeyPath, report: Report, refused: Refused) -> Any:
     """Return the Struct of a mapping whose keys are its fields; else report, and return `BAD`."""
-    known = {field.encode_name: field for field in kind.fields}
-    sound = not unknown_keys(value, list(known), refused.get(kind.cls, {}), path, report)
+    unknown = unknown_keys(value, [field.encode_name for field in kind.fields], refused.get(kind.cls, {}), path, report)
+    arguments = members(value, kind, path, report, refused)
+    if unknown or any(argument is BAD for argument in arguments.values()):
+        return BAD
+    return made(kind, arguments, path, report)
+
+
+def members(
+    value: Mapping[str, Any], kind: mi.StructType, path: KeyPath, report: Report, refused: Refused
+) -> dict[str, Any]:
+    """Return the fields of a Struct that a mapping gives, `BAD` in place of each that was reported or is missing."""
     arguments: dict[str, Any] = {}
-    for key, field in known.items():
+    for field in kind.fields:
+        key = field.encode_name
         if key in value:
             arguments[field.name] = convert(value[key], field.type, (*path, key), report, refused)
-            sound = sound and arguments[field.name] is not BAD
         elif field.required:
             report.error((*path, key), "this key is missing.")
-            sound = False
-    if not sound:
-        return BAD
+            arguments[field.name] = BAD
+    return arguments
+
+
+def made(kind: mi.StructType, arguments: Mapping[str, Any], path: KeyPath, report: Report) -> Any:
+    """Return the Struct with these fields, or report what it says against them and return `BAD`."""
     try:
         return kind.cls(**arguments)
     except ValueError as error:
@@ -170,7 +185,8 @@ def _choice(value: object, choices: Mapping[str, Any], path: KeyPath, report: Re
     if text in choices and type(value) in {str, type(_plain(choices[text]))}:
         return choices[text]
     meant = did_you_mean(text, list(choices)) if isinstance(value, str) and value else ""
-    report.error(path, f"one of these is expected: {', '.join(choices)}.", meant if meant.startswith("Did") else "")
+    expectation = ("one of these" if len(choices) > 1 else "this") + f" is expected: {', '.join(choices)}."
+    report.error(path, expectation, meant if meant.startswith("Did") else "")
     return BAD
 
 
@@ -222,11 +238,12 @@ def _scalar(value: object, expected: mi.Type, path: KeyPath, report: Report) -> 
     return BAD
 
 
-def _text(value: str, expected: mi.StrType, path: KeyPath, report: Report) -> bool:
+def _text(value: str, expected: mi.StrType, path: KeyPath, report: Report, *, form: str = "") -> bool:
+    """Tell whether a text is as expected; `form` says its pattern in words."""
     if not _within(len(value), expected.min_length, expected.max_length or _LENGTH_MAX, "characters", path, report):
         return False
     if expected.pattern and not re.search(expected.pattern, value):
-        report.error(path, f"this does not have the form that is expected: {expected.pattern}")
+        report.error(path, f"this does not have the form that is expected: {form or expected.pattern}.")
         return False
     return True
 

@@ -16,11 +16,11 @@ import msgspec
 import msgspec.inspect as mi
 
 from adapters.config import checks, refused, schema
-from adapters.config.convert import BAD, fields, struct, unknown_keys
-from adapters.config.model import Configuration, Place, Service, Store, template_names
+from adapters.config.convert import BAD, fields, members, struct, unknown_keys
+from adapters.config.model import Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
-from adapters.config.schema import NAME_PATTERN, FileKeys, ServiceKeys, StoreKeys
-from adapters.config.templates import TemplateFault, compile_template
+from adapters.config.schema import NAME_FORM, FileKeys, ServiceKeys, StoreKeys
+from adapters.config.templates import PublishTemplate, TemplateFault, compile_template
 from adapters.config.yaml_reader import BYTES_MAX, Plain, read
 from adapters.registry import BrokenAdapter, UnknownAdapter, store_adapter, target_adapter
 from engine.adapter import StoreAdapter, TargetAdapter
@@ -54,7 +54,7 @@ def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
     given: Mapping[str, Any] = root if isinstance(root, dict) else {}
     stores = _entries(given.get("secretStores"), ("secretStores",), _store, report)
     services = _entries(given.get("services"), ("services",), _service, report)
-    checks.check(stores, services, _names(given.get("secretStores")), report)
+    checks.check(stores, services, given, report)
     state = document.state if isinstance(document, FileKeys) else None
     return Configuration(
         path=path,
@@ -73,14 +73,14 @@ def _entries(
 ) -> dict[str, Entry]:
     """Return the entries that are right; report the others."""
     made: dict[str, Entry] = {}
-    for name, entry in (given.items() if isinstance(given, dict) else ()):
+    for name, entry in given.items() if isinstance(given, dict) else ():
         here = (*path, name)
         if checks.is_name(name):
             found = _entry(name, entry, here, make, report)
             if found is not None:
                 made[name] = found
         else:
-            report.error(here, f"this is not a name: {NAME_PATTERN} is expected.", "Use lower case letters, digits, . _ and -.")
+            report.error(here, "this cannot be a name.", f"A name is made of {NAME_FORM}.")
     return made
 
 
@@ -97,59 +97,66 @@ def _entry(
     return None
 
 
-def _names(given: object) -> set[str]:
-    return {name for name in given if isinstance(name, str)} if isinstance(given, dict) else set()
-
-
 def _store(name: str, entry: dict[str, Any], path: KeyPath, report: Report) -> Store | None:
     adapter = _adapter(entry, path, store_adapter, refused.STORE_TYPES, report)
     own, options = _split(entry, StoreKeys, adapter, path, report)
-    if adapter is None or own is None or options is None:
+    if own.get("type", BAD) is BAD or options is None:
         return None
-    return Store(name, own.type, options)
+    return Store(name, own["type"], options)
 
 
 def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) -> Service | None:
+    """Return a service. Each of its parts is judged by itself, so that a wrong one does not hide the others."""
     adapter = _adapter(entry, path, target_adapter, refused.TARGET_TYPES, report)
     own, options = _split(entry, ServiceKeys, adapter, path, report)
-    if own is not None:
-        checks.check_rotation(own, path, report)
-    if adapter is None or own is None or options is None:
+    strategy = None
+    rotation = own.get("rotation")
+    if isinstance(rotation, schema.Rotation):
+        checks.check_rotation(rotation, (*path, "rotation"), report)
+        if adapter is not None:
+            strategy = _strategy(rotation, own.get("credential"), adapter, path, report)
+    publications = _publications(entry.get("publish"), options, (*path, "publish"), report)
+    if options is None or strategy is None or BAD in own.values():
         return None
-    strategy = _strategy(own, adapter, path, report)
-    places = _places(own, options, path, report)
-    if strategy is None or places is None:
-        return None
-    return Service(name, own.type, own.environment, own.credential, places, own.rotation, strategy, options)
-
-
-Keys = TypeVar("Keys", StoreKeys, ServiceKeys)
+    made = ServiceKeys(**own)
+    return Service(
+        name=name,
+        type=made.type,
+        environment=made.environment,
+        credential=made.credential,
+        publish=tuple(Publication(keys, template) for keys, template in zip(made.publish, publications, strict=False)),
+        rotation=made.rotation,
+        strategy=strategy,
+        options=options,
+    )
 
 
 def _split(
-    entry: dict[str, Any], cls: type[Keys], adapter: TargetAdapter | StoreAdapter | None, path: KeyPath, report: Report
-) -> tuple[Keys | None, msgspec.Struct | None]:
+    entry: dict[str, Any],
+    cls: type[StoreKeys | ServiceKeys],
+    adapter: TargetAdapter | StoreAdapter | None,
+    path: KeyPath,
+    report: Report,
+) -> tuple[dict[str, Any], msgspec.Struct | None]:
     """Divide an entry into the keys that every type has and the options of its adapter; report what is wrong.
 
-    Where the adapter is not known, nobody can say whether a key is one of its options, so only ours are judged.
+    Return our keys, `BAD` in place of a wrong one, and the options, None where they are not right. Where the
+    adapter is not known, nobody can say whether a key is one of its options, so only ours are judged.
     """
     common = mi.type_info(cls)
     assert isinstance(common, mi.StructType), "the sections of the schema are Structs"
     ours: list[str] = [field.encode_name for field in common.fields]
-    mine = {key: value for key, value in entry.items() if key in ours}
-    rest = {key: value for key, value in entry.items() if key not in ours}
-    own = fields(mine, common, path, report, refused.REFUSED)
+    own = members(entry, common, path, report, refused.REFUSED)
     if adapter is None:
-        return (None if own is BAD else own), None
+        return own, None
     theirs = mi.type_info(adapter.options)
     assert isinstance(theirs, mi.StructType), "the options of an adapter are a Struct"
     names: list[str] = [field.encode_name for field in theirs.fields]
     assert not set(names) & set(ours), f"the options of {adapter.name} take a name that every entry has"
-    reasons = refused.REFUSED[cls]
-    sound = not unknown_keys(rest, [*names, *ours], reasons, path, report)
-    known = {key: value for key, value in rest.items() if key in names}
-    options = fields(known, theirs, path, report, refused.REFUSED)
-    return (None if own is BAD else own), (options if sound and options is not BAD else None)
+    rest = {key: value for key, value in entry.items() if key not in ours}
+    unknown = unknown_keys(rest, [*names, *ours], refused.REFUSED[cls], path, report)
+    options = fields({key: rest[key] for key in rest if key in names}, theirs, path, report, refused.REFUSED)
+    return own, None if unknown or options is BAD else options
 
 
 def _adapter(
@@ -171,34 +178,45 @@ def _adapter(
     return None
 
 
-def _strategy(own: ServiceKeys, adapter: TargetAdapter, path: KeyPath, report: Report) -> Strategy | None:
-    """Return the strategy with the names of dsops resolved; report one that the type cannot do."""
+def _strategy(
+    rotation: schema.Rotation, credential: object, adapter: TargetAdapter, path: KeyPath, report: Report
+) -> Strategy | None:
+    """Return the strategy with the names of dsops resolved; report what does not go with it, or with the type."""
     here = (*path, "rotation", "strategy")
-    name = own.rotation.strategy
+    name = rotation.strategy
     candidates = schema.ALIASES.get(name) or (Strategy(name),)
     chosen = next((candidate for candidate in candidates if candidate in adapter.strategies), None)
     if chosen is None:
         possible = ", ".join(strategy for strategy in Strategy if strategy in adapter.strategies)
         report.error(here, f"the type {adapter.name} cannot do this strategy.", f"Use one of: {possible}.")
-    elif name in schema.IN_WAVES:
+        return None
+    if name in schema.IN_WAVES:
         message = f"{name} is read as {chosen}: this version hands a version out at once, not in waves."
         report.note(here, message, f"Write {chosen} to say that this is meant.")
     elif name in schema.ALIASES:
         report.note(here, f"{name} is read as {chosen}.")
-    if chosen is not None:
-        checks.check_logins(own, chosen, path, report)
+    username = credential.username if isinstance(credential, schema.Credential) else None
+    checks.check_logins(rotation, username, chosen, (*path, "rotation"), report)
     return chosen
 
 
-def _places(own: ServiceKeys, options: msgspec.Struct, path: KeyPath, report: Report) -> tuple[Place, ...] | None:
-    known = template_names(options)
-    made: list[Place] = []
-    for index, publish in enumerate(own.publish):
-        try:
-            made.append(Place(publish, compile_template(publish.template, known)))
-        except TemplateFault as fault:
-            report.error((*path, "publish", index, "template"), fault.message, fault.hint)
-    return tuple(made) if len(made) == len(own.publish) else None
+def _publications(
+    given: object, options: msgspec.Struct | None, path: KeyPath, report: Report
+) -> list[PublishTemplate]:
+    """Return the templates of the entries of `publish`, in order; report those that cannot be used.
+
+    Which names there are follows from the options; where those are not right, only the rest is judged.
+    """
+    known = template_names(options) if options is not None else None
+    compiled: list[PublishTemplate] = []
+    for index, entry in enumerate(given if isinstance(given, list) else []):
+        text = entry.get("template", schema.TEMPLATE_DEFAULT) if isinstance(entry, dict) else None
+        if isinstance(text, str):
+            try:
+                compiled.append(compile_template(text, known))
+            except TemplateFault as fault:
+                report.error((*path, index, "template"), fault.message, fault.hint)
+    return compiled
 
 
 def _bytes(path: Path) -> bytes:

@@ -32,8 +32,8 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """An entry of `publish` with its template compiled."""
+class Publication:
+    """An entry of `publish`, with its template compiled."""
 
     keys: Publish
     template: PublishTemplate
@@ -52,7 +52,7 @@ class Service:
     type: str
     environment: str
     credential: Credential
-    publish: tuple[Place, ...]
+    publish: tuple[Publication, ...]
     rotation: Rotation
     strategy: Strategy
     """The strategy of `rotation` with the names of dsops resolved."""

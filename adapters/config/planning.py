@@ -1,7 +1,7 @@
 """From the `rotation` of a service to the plan that a rotation is frozen with.
 
 Rule: every key of `rotation` that steers a rotation is mapped here, and nowhere else. (`ttl` decides when one is
-due, `usernames` and `password` what the next value is: they are no part of a plan.)
+due, and `usernames` go to the target: they are no part of a plan.)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.config.checks import OVERLAPPING
 from adapters.config.model import Service
+from adapters.registry import target_adapter
 from engine.adapter import Duration
 from engine.errors import StrategyImpossible
 from engine.plan import Plan, Strategy
@@ -53,6 +54,8 @@ def plan_for(service: Service, capabilities: TargetCapabilities) -> Plan:
         rollback_on_verification_failure=rotation.rollback.on_verification_failure,
         rollback_timeout=rotation.rollback.timeout.microseconds,
         rollback_retries=rotation.rollback.max_retries,
+        password_length=rotation.password.rule.length,
+        password_alphabet=rotation.password.rule.characters,
         versions_kept=rotation.keep_versions,
     )
 
@@ -64,6 +67,6 @@ def _refuse_impossible(service: Service, capabilities: TargetCapabilities) -> No
     if service.strategy is Strategy.ISSUE and not capabilities.issues_value:
         why = "the target does not make the value itself"
     if why:
-        raise StrategyImpossible(
-            service=service.name, strategy=service.strategy.value, why=why, possible=f"{Strategy.SINGLE}, {Strategy.ALTERNATING}"
-        )
+        able = target_adapter(service.type).strategies - {service.strategy}
+        possible = ", ".join(strategy for strategy in Strategy if strategy in able)
+        raise StrategyImpossible(service=service.name, strategy=service.strategy.value, why=why, possible=possible)

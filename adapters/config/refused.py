@@ -15,7 +15,9 @@ from adapters.config import schema
 _HEALTH: Final = "there are no health checks after promotion yet, verification is the check"
 _WAVES: Final = "a version is handed out at once, not in waves"
 _NOTIFY: Final = "there are no notifications yet; the exit code and `keyturn history --json` tell what happened"
-_SCHEDULE: Final = "there is no scheduler yet; let cron or a timer run `keyturn rotate --all --due`, with `ttl` for the interval"
+_SCHEDULE: Final = (
+    "there is no scheduler yet; let cron or a timer run `keyturn rotate --all --due`, with `ttl` for the interval"
+)
 _HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
 _APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
 _GROUPS: Final = "services are rotated one by one"
@@ -118,6 +120,19 @@ STORE_TYPES: Final[dict[str, str]] = dict.fromkeys(
 
 _OTHER_TARGET: Final = "this version cannot rotate it"
 TARGET_TYPES: Final[dict[str, str]] = dict.fromkeys(
-    ("mysql", "mariadb", "mongodb", "rabbitmq", "http", "webhook", "script", "stripe", "github", "aws.iam", "gcp", "azure"),
+    (
+        "mysql",
+        "mariadb",
+        "mongodb",
+        "rabbitmq",
+        "http",
+        "webhook",
+        "script",
+        "stripe",
+        "github",
+        "aws.iam",
+        "gcp",
+        "azure",
+    ),
     _OTHER_TARGET,
 )

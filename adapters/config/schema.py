@@ -22,8 +22,11 @@ NAME_PATTERN: Final = r"\A[a-z0-9][a-z0-9._-]{0,63}\Z"
 KEY_PATTERN: Final = r"\A(?!.*(\A|/)\.{1,2}(/|\Z))[A-Za-z0-9._@+=-]+(/[A-Za-z0-9._@+=-]+)*\Z"
 """Paths in a store: segments between slashes, none of them `.` or `..`, so that none leads out of the store."""
 
-Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
-Key = Annotated[str, msgspec.Meta(pattern=KEY_PATTERN, max_length=512)]
+NAME_FORM: Final = "lower case letters, digits, . _ and -, at most 64 of them, a letter or digit first"
+_KEY_FORM: Final = "names between slashes, of letters, digits and . _ @ + = -, none of them . or .."
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN, description=NAME_FORM)]
+Key = Annotated[str, msgspec.Meta(pattern=KEY_PATTERN, max_length=512, description=_KEY_FORM)]
 Username = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 
 StrategyName = Literal[
@@ -50,6 +53,10 @@ ALIASES: Final[dict[str, tuple[Strategy, ...]]] = {
 
 IN_WAVES: Final = frozenset({"canary", "percentage_rollout"})
 """The dsops names that ask for waves as well, which this version does not roll out in."""
+
+
+TEMPLATE_DEFAULT: Final = "{{ password }}"
+"""The template of a place that has none."""
 
 
 class Characters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,7 +163,7 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The store that is written to."""
     key: Key
     """The path, or the name of the variable, in that store."""
-    template: str = "{{ password }}"
+    template: str = TEMPLATE_DEFAULT
     """What is written there. Names: username, password, service, environment, version, host, port, database and \
 the other plain options of the service; filters: urlencode, tojson, b64encode."""
 
@@ -190,7 +197,7 @@ class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The version of this format."""
     state: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """The state folder; without it the user's data folder. `--state` and `KEYTURN_STATE` go first."""
-    secretStores: dict[str, Any] = {}  # noqa: N815, RUF012 - the key as it is written; msgspec copies the default
+    secretStores: dict[str, Any] = {}  # noqa: N815 - the key as it is written
     """The stores by name."""
-    services: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies the default
+    services: dict[str, Any] = {}
     """The services by name."""

@@ -41,7 +41,7 @@ GO_NAMES: Final[dict[str, str]] = {
 """The names that dsops templates use, and ours for them; both are understood."""
 
 _GO_FORMS: Final[dict[str, str]] = {
-    "if": '{% if port == 5432 %}…{% endif %}',
+    "if": "{% if port == 5432 %}…{% endif %}",
     "else": "{% else %}",
     "end": "{% endif %}",
     "range": "no counterpart: there is nothing to repeat over",
@@ -95,8 +95,8 @@ class PublishTemplate:
         return Secret(text)
 
 
-def compile_template(text: str, known: Collection[str]) -> PublishTemplate:
-    """Compile a template that may use the names in `known`; raises `TemplateFault`."""
+def compile_template(text: str, known: Collection[str] | None) -> PublishTemplate:
+    """Compile a template that may use the names in `known` (None: any); raises `TemplateFault`."""
     from jinja2 import TemplateError
 
     if len(text) > LENGTH_MAX:
@@ -113,7 +113,8 @@ def compile_template(text: str, known: Collection[str]) -> PublishTemplate:
         # The parser quotes the template, and limits of Python show through it (a number of 5,000 digits).
         hint = "Names stand in {{ }}, with filters behind a bar: {{ password|urlencode }}."
         raise TemplateFault("this is not a template.", hint) from None
-    _check_names(names, known)
+    if known is not None:
+        _check_names(names, known)
     return PublishTemplate(compiled, names)
 
 
@@ -178,8 +179,12 @@ def _refuse_unknown(node: nodes.Node, depth: int) -> None:
             "only names, filters and conditions are allowed in a template.",
             "Calls, loops, attributes and arithmetic are not.",
         )
-    if isinstance(node, kinds.Filter) and (node.args or node.kwargs or node.name not in ("urlencode", "tojson", "b64encode")):
-        raise TemplateFault("there is no such filter.", "Filters are: urlencode, tojson, b64encode; none takes arguments.")
+    if isinstance(node, kinds.Filter) and (
+        node.args or node.kwargs or node.name not in ("urlencode", "tojson", "b64encode")
+    ):
+        raise TemplateFault(
+            "there is no such filter.", "Filters are: urlencode, tojson, b64encode; none takes arguments."
+        )
     if depth > _DEPTH_MAX:
         raise TemplateFault(f"the template is nested deeper than {_DEPTH_MAX} levels.")
     for child in node.iter_child_nodes():

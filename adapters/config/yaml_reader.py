@@ -23,7 +23,7 @@ NODES_MAX: Final = 50_000
 """Counted after aliases are expanded; what makes an alias bomb harmless."""
 ALIASES_MAX: Final = 100
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 """What a document is made of."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -39,7 +39,7 @@ class _Node:
     """A scalar (`value`), a list (`items`) or a mapping (`entries`), and where it begins."""
 
     position: Position
-    value: None | bool | int | float | str = None
+    value: bool | float | str | None = None
     items: list[_Node] | None = None
     entries: dict[str, tuple[Position, _Node]] | None = None
 
@@ -195,7 +195,9 @@ class _Builder:
         if not isinstance(node.value, str):
             raise _Fault(position, "a key must be a text.")
         if node.value == "<<" and is_plain_key:
-            raise _Fault(position, "merge keys (<<) are not read.", "Write the keys out, or use an alias for a whole value.")
+            raise _Fault(
+                position, "merge keys (<<) are not read.", "Write the keys out, or use an alias for a whole value."
+            )
         if node.value in entries:
             first = entries[node.value][0].line
             message = f"this key stands here twice: on line {first} and on line {position.line}."
@@ -267,7 +269,7 @@ def _start(event: yaml.Event) -> Position:
     return Position(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _resolve(text: str) -> None | bool | int | float | str:
+def _resolve(text: str) -> bool | int | float | str | None:
     """Return what a scalar without quotes means."""
     if text in _NULL:
         return None

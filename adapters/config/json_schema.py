@@ -1,0 +1,136 @@
+"""The JSON Schema (draft 2020-12) of the configuration, for editors that check and complete while one types.
+
+Rule: made from the same types that the file is read with, and the options of the adapters; nothing is written here
+by hand but the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import msgspec.inspect as mi
+
+from adapters.config import describe
+from adapters.config.schema import NAME_PATTERN, FileKeys, ServiceKeys, StoreKeys
+from adapters.registry import SHIPPED, STORE_GROUP, TARGET_GROUP, store_adapter, target_adapter
+from engine.adapter import Duration, Reference, StoreAdapter, TargetAdapter
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+_ANCHORS: Final = {r"\A": "^", r"\Z": "$"}
+"""JSON Schema takes the regular expressions of ECMA-262, which anchor with other signs."""
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema, with the adapters that come with keyturn."""
+    stores = [store_adapter(name) for name in SHIPPED[STORE_GROUP]]
+    targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
+    return schema_for(stores, targets)
+
+
+def schema_for(stores: list[StoreAdapter], targets: list[TargetAdapter]) -> dict[str, Any]:
+    """Return the schema of files that use these adapters."""
+    top = _object(FileKeys)
+    top["properties"]["secretStores"] |= _entries([_entry(StoreKeys, adapter) for adapter in stores])
+    top["properties"]["services"] |= _entries([_entry(ServiceKeys, adapter) for adapter in targets])
+    return {"$schema": DIALECT, "title": "keyturn.yaml", **top}
+
+
+def _entries(kinds: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"propertyNames": {"pattern": _pattern(NAME_PATTERN)}, "additionalProperties": {"oneOf": kinds}}
+
+
+def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter) -> dict[str, Any]:
+    """Return the schema of an entry: the keys of every type, and the options of this one, side by side."""
+    ours, theirs = _object(keys), _object(adapter.options)
+    ours["properties"]["type"] = {"const": adapter.name, "description": adapter.summary}
+    return ours | {
+        "title": adapter.name,
+        "description": adapter.summary,
+        "properties": ours["properties"] | theirs["properties"],
+        "required": [*ours.get("required", []), *theirs.get("required", [])],
+    }
+
+
+def _object(cls: type[msgspec.Struct]) -> dict[str, Any]:
+    texts = describe.descriptions(cls)
+    properties: dict[str, Any] = {}
+    fields = describe.structure(cls).fields
+    for field in fields:
+        about: dict[str, Any] = {"description": texts[field.name]} if field.name in texts else {}
+        usual = describe.default(field)
+        if usual is not None:
+            about["default"] = usual
+        properties[field.encode_name] = _schema(field.type) | about
+    made: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    required = [field.encode_name for field in fields if field.required]
+    return made | ({"required": required} if required else {})
+
+
+def _schema(kind: mi.Type) -> dict[str, Any]:
+    match kind:
+        case mi.Metadata():
+            return _schema(kind.type)
+        case mi.StructType():
+            return _object(kind.cls)
+        case mi.UnionType():
+            return {"anyOf": [_schema(member) for member in kind.types]}
+        case mi.ListType() | mi.VarTupleType() | mi.SetType() | mi.FrozenSetType():
+            limits = {"minItems": kind.min_length, "maxItems": kind.max_length}
+            return {"type": "array", "items": _schema(kind.item_type)} | _given(limits)
+        case mi.DictType():
+            return {"type": "object", "additionalProperties": _schema(kind.value_type)}
+        case mi.EnumType():
+            return {"enum": [member.value for member in kind.cls]}
+        case mi.LiteralType():
+            return {"enum": list(kind.values)}
+        case mi.CustomType():
+            return _custom(kind.cls)
+        case _:
+            return _scalar(kind)
+
+
+def _scalar(kind: mi.Type) -> dict[str, Any]:
+    match kind:
+        case mi.NoneType():
+            return {"type": "null"}
+        case mi.BoolType():
+            return {"type": "boolean"}
+        case mi.IntType() | mi.FloatType():
+            limits = {
+                "minimum": kind.ge,
+                "maximum": kind.le,
+                "exclusiveMinimum": kind.gt,
+                "exclusiveMaximum": kind.lt,
+            }
+            return {"type": "integer" if isinstance(kind, mi.IntType) else "number"} | _given(limits)
+        case mi.StrType():
+            pattern = _pattern(kind.pattern) if kind.pattern else None
+            limits_of_text = {"minLength": kind.min_length, "maxLength": kind.max_length, "pattern": pattern}
+            return {"type": "string"} | _given(limits_of_text)
+        case _:
+            return {}
+
+
+def _custom(cls: type) -> dict[str, Any]:
+    if cls is Duration:
+        return {"type": "string", "pattern": describe.DURATION_PATTERN}
+    if cls is Reference:
+        text = {"type": "string", "pattern": describe.REFERENCE_PATTERN}
+        parts = {key: {"type": "string"} for key in ("store", "key", "field")}
+        inner = {"type": "object", "properties": parts, "required": ["store", "key"], "additionalProperties": False}
+        outer = {"type": "object", "properties": {"from": inner}, "required": ["from"], "additionalProperties": False}
+        return {"anyOf": [text, outer]}
+    return {"type": "string"}
+
+
+def _pattern(pattern: str) -> str:
+    for ours, theirs in _ANCHORS.items():
+        pattern = pattern.replace(ours, theirs)
+    return pattern
+
+
+def _given(limits: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: limit for key, limit in limits.items() if limit is not None}
