@@ -1,0 +1,170 @@
+"""Where everything is put together: from a configuration and a state folder to operations and a runner.
+
+Rule 1: the only file that knows both the engine's world and the adapters it is made of.
+Rule 2: every port passes through `wrap` once, so that a test can put something around any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias, cast
+from urllib.parse import unquote, urlsplit
+
+from adapters.config.build import Wiring
+from adapters.config.model import Configuration, Service
+from adapters.event_store.sqlite import SqliteEventLog
+from adapters.system import FileOwnership, RandomIds, SystemClock, SystemEntropy, installation_key, own_folder
+from engine.errors import ExitCode, KeyturnError, NoSuchService
+from engine.facts import Recorded
+from engine.operations import Operations
+from engine.performance import Binding, World
+from engine.plan import Plan
+from engine.ports import EventLog, Place, SecretStore, Target
+from engine.runner import Runner
+from engine.values import SECOND, Instant, Microseconds
+
+LOG: Final = "events.db"
+"""The file of the event log in the state folder."""
+
+VIEWS: Final = "views.db"
+"""The file of the read models in the state folder: it can be deleted, and is made again from the log."""
+
+_FINGERPRINT_KEY: Final = "fingerprint.key"
+_LOCKS: Final = "locks"
+_SLICE: Final = Microseconds(SECOND // 2)
+"""How often a rotation that waits looks whether somebody decided something: a rollback starts within 5 s."""
+
+Wrap: TypeAlias = Callable[[str, object], object]
+"""Given the name of a port ("target", "store", "place", "log") and the port, returns what is used in its place."""
+
+
+class StateUnsupported(KeyturnError):
+    """State cannot be kept at {state}: this version of keyturn keeps it in a folder of this machine."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Give a path, or file:///PATH, with --state, KEYTURN_STATE or `state:` in the configuration."
+
+
+def unwrapped(name: str, port: object) -> object:
+    """Use the port itself."""
+    return port
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A configuration and its state, ready for use."""
+
+    configuration: Configuration
+    state: Path
+    wiring: Wiring
+    log: SqliteEventLog
+    """The log itself, for reading and for audits; what is appended goes through `world`."""
+    world: World
+    operations: Operations
+    runner: Runner
+    observers: list[Callable[[Sequence[Recorded]], None]] = field(default_factory=list)
+    """Told of every append by this process, after it is durable."""
+
+    def service(self, name: str) -> Service:
+        """Return a service of the configuration; raises `NoSuchService`."""
+        return self.wiring.service(name)
+
+    def binding(self, service: Service) -> Binding:
+        """Return what a service is bound to; raises what its adapters raise."""
+        return self.world.bind(service.name, service.environment)
+
+    def plan(self, service: Service) -> Plan:
+        """Return the plan of a rotation of the service; raises `StrategyImpossible`."""
+        return self.wiring.plan_for(service.name, self.binding(service).target.capabilities)
+
+
+def state_folder(configuration: Configuration | None, given: str | None, environ: Mapping[str, str]) -> Path:
+    """Return where the state is: `given`, else KEYTURN_STATE, else the configuration, else the user's data folder.
+
+    Raises `StateUnsupported` where that is no folder of this machine.
+    """
+    text = given or environ.get("KEYTURN_STATE")
+    if text:
+        return _path_of(text)
+    if configuration is not None and configuration.state is not None:
+        return configuration.state
+    import platformdirs
+
+    return platformdirs.user_data_path("keyturn", appauthor=False)
+
+
+def _path_of(text: str) -> Path:
+    if "://" not in text:
+        return Path(text).expanduser().absolute()
+    address = urlsplit(text)
+    if address.scheme != "file" or address.netloc not in {"", "localhost"} or not address.path:
+        # Shown without what may be a login in it.
+        raise StateUnsupported(state=f"{address.scheme}://…")
+    return Path(unquote(address.path))
+
+
+def establish(state: Path) -> None:
+    """Make the state folder with an empty log and the key of fingerprints; what is there stays as it is."""
+    own_folder(state)
+    SqliteEventLog.create(state / LOG)
+    installation_key(state / _FINGERPRINT_KEY)
+
+
+def compose(
+    configuration: Configuration,
+    state: Path,
+    *,
+    actor: str,
+    spell: Callable[[Instant], str] = str,
+    wrap: Wrap = unwrapped,
+) -> Installation:
+    """Put an installation together. `spell` writes a time for people; `wrap` is for tests.
+
+    Opens the log, which must be there (`establish` makes it), and nothing else: stores and targets are built when they
+    are used. Raises the errors of the event store and of the state folder.
+    """
+    log = SqliteEventLog(state / LOG, must_exist=True)
+    own_folder(state)
+    wiring = Wiring(configuration, state)
+    ownership = FileOwnership(state / _LOCKS)
+    observers: list[Callable[[Sequence[Recorded]], None]] = []
+
+    def observe(recorded: Sequence[Recorded]) -> None:
+        for observer in observers:
+            observer(recorded)
+
+    world = World(
+        log=cast("EventLog", wrap("log", log)),
+        clock=SystemClock(),
+        ids=RandomIds(),
+        entropy=SystemEntropy(),
+        bind=_binder(wiring, wrap),
+        hold=ownership.hold,
+        owner=ownership.owner,
+        actor=actor,
+        fingerprint_key=installation_key(state / _FINGERPRINT_KEY),
+        observe=observe,
+    )
+    operations = Operations(world, spell=spell)
+    return Installation(configuration, state, wiring, log, world, operations, Runner(world, slice=_SLICE), observers)
+
+
+def _binder(wiring: Wiring, wrap: Wrap) -> Callable[[str, str], Binding]:
+    """Return what looks up the binding of a service, the same one each time."""
+    bindings: dict[str, Binding] = {}
+
+    def bind(name: str, environment: str) -> Binding:
+        service = wiring.service(name)
+        if service.environment != environment:
+            raise NoSuchService(service=f"{name} ({environment})", suggestion=f" It is in {service.environment} now.")
+        if name not in bindings:
+            bindings[name] = Binding(
+                target=cast("Target", wrap("target", wiring.target(name))),
+                store=cast("SecretStore", wrap("store", wiring.held_in(name))),
+                places=[cast("Place", wrap("place", place)) for place in wiring.places(name)],
+            )
+        return bindings[name]
+
+    return bind
