@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 import msgspec.inspect as mi
@@ -49,20 +50,29 @@ def parse(raw: bytes, *, path: Path, shown: str = "") -> Configuration:
 
 
 def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
-    document = struct(root, FileKeys, (), report, refused.REFUSED)
+    struct(root, FileKeys, (), report, refused.REFUSED)
     # What is wrong at the top does not hide what is wrong below it.
     given: Mapping[str, Any] = root if isinstance(root, dict) else {}
     stores = _entries(given.get("secretStores"), ("secretStores",), _store, report)
     services = _entries(given.get("services"), ("services",), _service, report)
     checks.check(stores, services, given, report)
-    state = document.state if isinstance(document, FileKeys) else None
+    state = _state(given.get("state"), path.parent, report) if isinstance(given.get("state"), str) else None
     return Configuration(
         path=path,
-        state=path.parent / state if state is not None else None,
+        state=state,
         stores=stores,
         services=services,
         problems=tuple(report.notes),
     )
+
+
+def _state(given: str, base: Path, report: Report) -> Path | None:
+    """Return the state folder that the file names, by path or file:///PATH."""
+    scheme, separator, rest = given.partition("://")
+    if separator and (scheme != "file" or not rest.startswith("/")):
+        report.error(("state",), "state is kept in a folder of this machine.", "Write a path, or file:///PATH.")
+        return None
+    return base / (unquote(rest) if separator else given)
 
 
 Entry = TypeVar("Entry", Store, Service)

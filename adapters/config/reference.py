@@ -39,11 +39,11 @@ _FORMS: Final = """\
   without a unit is refused.
 - **Reference**: where a secret is read from, each time it is needed: `store://STORE/PATH` (its password),
   `store://STORE/PATH#username`, `store://STORE/PATH#FIELD` (a text of a secret that is a JSON object), `env://NAME`,
-  `file:///PATH`, or `{{from: {{store: STORE, key: PATH}}}}`. A secret itself is refused. A file loses one newline at its
-  end; it must be readable by you alone or, where it has another owner, writable by that owner alone.
-- **YAML**: one document, UTF-8, {kilobytes} KiB at most, {depth} levels, {nodes} values, {aliases} aliases; no tags, no merge
-  keys (`<<`), no key twice. Only `true`, `false`, `null` and decimal numbers are anything but text: `no`, `0123`,
-  `12:30` and dates are texts.
+  `file:///PATH`, or `{{from: {{store: STORE, key: PATH}}}}`. A secret itself is refused. A file loses one newline
+  at its end; it must be readable by you alone or, where it has another owner, writable by that owner alone.
+- **YAML**: one document, UTF-8, {kilobytes} KiB at most, {depth} levels, {nodes} values, {aliases} aliases; no tags,
+  no merge keys (`<<`), no key twice. Only `true`, `false`, `null` and decimal numbers are anything but text: `no`,
+  `0123`, `12:30` and dates are texts.
 """
 
 
@@ -174,8 +174,8 @@ def _strategies(targets: list[TargetAdapter]) -> str:
             *able,
             "",
             "The names that dsops uses are read as the first of these that the type can do. `canary` and",
-            "`percentage_rollout` say how a version is handed out as well, which this version does at once, not in waves;",
-            "`keyturn config check` says so.\n",
+            "`percentage_rollout` say how a version is handed out as well, which this version does at once, not in",
+            "waves; `keyturn config check` says so.\n",
             "| name | read as |",
             "|---|---|",
             *aliases,
@@ -187,8 +187,8 @@ def _strategies(targets: list[TargetAdapter]) -> str:
 def _alphabets() -> str:
     rows = [f"| `{name}` | {len(characters)} |" for name, characters in ALPHABETS.items()]
     opening = (
-        f"## Alphabets\n\nLength and alphabet must give {BITS_MIN} bits of entropy. The first character is a letter where "
-        "the\nalphabet has letters, which is counted.\n"
+        f"## Alphabets\n\nLength and alphabet must give {BITS_MIN} bits of entropy. The first character is a letter\n"
+        "where the alphabet has letters, which is counted.\n"
     )
     return "\n".join([opening, "| alphabet | characters |", "|---|---|", *rows, ""])
 
@@ -211,5 +211,6 @@ def _not_supported() -> str:
         for key, reason in keys.items()
     ]
     opening = "## Not supported by this version\n\nThese keys are refused by name.\n"
-    types = f"Types of stores that are refused by name: {_words(refused.STORE_TYPES)}. Of services: {_words(refused.TARGET_TYPES)}.\n"
+    stores, targets = _words(refused.STORE_TYPES), _words(refused.TARGET_TYPES)
+    types = f"Types of stores that are refused by name: {stores}. Of services: {targets}.\n"
     return "\n".join([opening, "| key | in | reason |", "|---|---|---|", *rows, "", types])

@@ -21,8 +21,9 @@ COMMENTED: Final = """\
   #   admin_credentials: {username: keyturn, password: env://KEYTURN_ADMIN_PASSWORD}
   #   credential: {username: app, store: local, key: production/app-db}
   #   publish:                   # written whenever a version becomes current
-  #     - {store: dotenv, key: DATABASE_URL,
-  #        template: "postgresql://{{ username|urlencode }}:{{ password|urlencode }}@{{ host }}:{{ port }}/{{ database }}"}
+  #     - store: dotenv
+  #       key: DATABASE_URL
+  #       template: "postgresql://{{ username|urlencode }}:{{ password|urlencode }}@{{ host }}/{{ database }}"
   #   rotation: {strategy: alternating, usernames: [app_a, app_b], ttl: 30d, grace_period: 24h}
 """
 

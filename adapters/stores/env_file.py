@@ -212,4 +212,5 @@ ADAPTER = StoreAdapter(
     summary="Publishes the current value to a dotenv, JSON or YAML file.",
     options=Options,
     build=_build,
+    holds_versions=False,
 )
