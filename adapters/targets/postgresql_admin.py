@@ -193,10 +193,11 @@ def connected(
             connect_timeout=max(int(min(server.connect_seconds, seconds)), 2),
             **_tls_of(server, psycopg.pq.version()),
         )
+        line = socket.socket(fileno=os.dup(connection.fileno()))
     except psycopg.Error:
         raise _at_the_door(server, username, password, what=what) from None
     try:
-        with _cut_off(connection, seconds + _ANSWER_SECONDS):
+        with line, _cut_off(line, seconds + _ANSWER_SECONDS):
             yield connection
     finally:
         connection.close()
@@ -253,19 +254,18 @@ def _at_the_door(server: Server, username: str, password: Secret, *, what: str) 
 
 
 @contextmanager
-def _cut_off(connection: psycopg.Connection[tuple[Any, ...]], seconds: float) -> Iterator[None]:
-    """Break the connection after `seconds`: a server that is frozen answers nobody, and psycopg waits for ever."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as line:
+def _cut_off(line: socket.socket, seconds: float) -> Iterator[None]:
+    """Break a connection after `seconds`: a server that is frozen answers nobody, and psycopg waits for ever."""
 
-        def cut() -> None:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
+    def cut() -> None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
 
-        timer = threading.Timer(max(seconds, 0.0), cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
+    timer = threading.Timer(max(seconds, 0.0), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
