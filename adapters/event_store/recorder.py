@@ -100,22 +100,25 @@ class LogDatastore(SQLiteDatastore):
         It is taken back whole if the block raises, or if it cannot be committed.
         """
         with named_errors(self.path), self.get_connection(commit=commit) as connection:
+            # The cursor is closed whatever happens: the traceback of an error would keep it, and it the file.
             cursor = connection.cursor()
-            cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
-            try:
-                yield cursor
-                cursor.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+            with cursor:
+                cursor.execute("BEGIN IMMEDIATE" if commit else "BEGIN")
+                try:
+                    yield cursor
+                    cursor.execute("COMMIT")
+                except BaseException:
+                    connection.rollback()
+                    raise
 
     def select(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one SELECT, which is a transaction by itself."""
-        with named_errors(self.path), self.get_connection(commit=False) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement, parameters)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
-            return rows
+        with (
+            named_errors(self.path),
+            self.get_connection(commit=False) as connection,
+            connection.cursor() as cursor,
+        ):
+            return cursor.execute(statement, parameters).fetchall()
 
     @contextmanager
     def _pooled(self) -> Iterator[SQLiteConnection]:
@@ -233,6 +236,12 @@ class SqliteChainedRecorder(SQLiteApplicationRecorder, ChainedRecorder):
             (issued,) = cursor.fetchone() or (0,)
             cursor.execute(_LINKS)
             yield Links(issued, map(_link, cursor.sqlite_cursor))
+
+    def assert_sound(self) -> None:
+        """Check that pages, table, index and constraints agree; raises `LogDamaged` with what does not."""
+        ((finding,),) = self.datastore.select("PRAGMA integrity_check(1)")
+        if finding != "ok":
+            raise LogDamaged(path=self.datastore.path, why=finding)
 
 
 def _link(row: tuple[Any, ...]) -> Link:

@@ -15,6 +15,7 @@ from adapters.event_store.application import FactApplication
 from adapters.event_store.recorder import LogFactory, SqliteChainedRecorder
 from adapters.event_store.schema import create
 from adapters.event_store.subscription import Subscription
+from engine.chain import Anchor, Verdict
 
 BUSY_SECONDS_MAX: Final = 10.0
 """How long one process waits for another to finish its append, which takes milliseconds."""
@@ -28,6 +29,8 @@ class SqliteEventLog(FactApplication):
 
     Every method raises the errors of adapters/event_store/errors.py where the file is not usable.
     """
+
+    recorder: SqliteChainedRecorder
 
     def __init__(self, path: Path, *, must_exist: bool = False, busy_seconds_max: float = BUSY_SECONDS_MAX) -> None:
         """Open the log at `path`; make it where there is none, unless it `must_exist`."""
@@ -51,6 +54,17 @@ class SqliteEventLog(FactApplication):
     def construct_recorder(self) -> SqliteChainedRecorder:
         """Return the recorder on this file."""
         return cast("LogFactory", self.factory).application_recorder()
+
+    def verify(self, *, anchor: Anchor | None = None) -> Verdict:
+        """Check the hash chain over the bytes that are stored, then the file under it.
+
+        Raises `LogDamaged` where the chain holds but the file does not: an index that disagrees with the
+        table would hide events from a stream.
+        """
+        verdict = super().verify(anchor=anchor)
+        if verdict.ok:
+            self.recorder.assert_sound()
+        return verdict
 
     def subscribe(self, after: int, *, poll_seconds: float = POLL_SECONDS) -> Subscription:
         """Return all facts behind position `after`, those to come included, from whatever process they come."""
