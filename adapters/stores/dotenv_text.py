@@ -51,11 +51,14 @@ def write(text: str, key: str, value: str, *, literal: bool = False) -> str:
     if not _NAME.fullmatch(key):
         raise CannotCarry("the key is not the name of a variable: letters, digits and _, no digit first")
     written = _literal(value) if literal else _quoted(value)
-    places = [binding for binding in _bindings(text, literal=literal) if binding.key == key]
+    bindings = list(_bindings(text, literal=literal))
+    for broken in (binding for binding in bindings if binding.value is None):
+        # An open quote further up would end at the first quote of the new value.
+        if broken.key == key or written.startswith(("'", '"')):
+            raise CannotCarry(f"line {text.count(chr(10), 0, broken.start) + 1} has a quote that does not end")
+    places = [binding for binding in bindings if binding.key == key]
     edited = text
     for place in reversed(places):
-        if place.value is None:
-            raise CannotCarry(f"line {text.count(chr(10), 0, place.start) + 1} has a quote that does not end")
         space = " " if text[place.end : place.end + 1] == "#" and not literal else ""
         edited = edited[: place.start] + written + space + edited[place.end :]
     if not places:

@@ -71,7 +71,7 @@ def credential(secret: str, username: str = "app") -> CredentialValue:
 
 def shown(error: BaseException) -> str:
     """Return what a person could see of an error and of all that stand behind it: texts and fields."""
-    texts = traceback.format_exception_only(error) + [repr(error), repr(getattr(error, "fields", {}))]
+    texts = [*traceback.format_exception_only(error), repr(error), repr(getattr(error, "fields", {}))]
     behind = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return "".join(texts) + (shown(behind) if behind else "")
 
@@ -279,12 +279,13 @@ class VersionedStoreContract:
         assert store.versions("production/other") == Holdings(("v1",), pending="v1")
 
     def test_opening_again_finds_the_same(self, open_store: OpenStore) -> None:
-        """Values, their order and the labels outlive the process."""
-        if not self.persistent:
-            pytest.skip("what this store holds ends with the process, and it says so")
+        """Values, their order and the labels outlive the process, unless the store says that they do not."""
         store = open_store()
         self._two(store)
         store.stage(PATH, "v0", credential("canary-0"))
+        if not self.persistent:
+            assert open_store().versions(PATH) == Holdings()
+            return
         again = open_store()
         assert again.versions(PATH) == Holdings(("v1", "v2", "v0"), current="v2", pending="v0", previous="v1")
         assert again.read(PATH, PREVIOUS) == credential("canary-1")
