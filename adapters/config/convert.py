@@ -182,7 +182,7 @@ def _mapping(value: object, expected: mi.DictType, path: KeyPath, report: Report
 
 def _choice(value: object, choices: Mapping[str, Any], path: KeyPath, report: Report) -> Any:
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if text in choices and type(value) in {str, type(_plain(choices[text]))}:
+    if text in choices and type(value) is type(_plain(choices[text])):
         return choices[text]
     meant = did_you_mean(text, list(choices)) if isinstance(value, str) and value else ""
     expectation = ("one of these" if len(choices) > 1 else "this") + f" is expected: {', '.join(choices)}."
@@ -191,6 +191,7 @@ def _choice(value: object, choices: Mapping[str, Any], path: KeyPath, report: Re
 
 
 def _plain(choice: object) -> object:
+    """Return what a choice looks like in the file."""
     return choice.value if isinstance(choice, Enum) else choice
 
 

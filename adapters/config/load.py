@@ -233,9 +233,8 @@ def _bytes(path: Path) -> bytes:
     """Return the file, one byte more than is allowed at most, so that what is larger is refused by the reader."""
     try:
         # Non-blocking, so that a pipe without a writer is refused below rather than waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file.read(BYTES_MAX + 1)
         reason, hint = "this is not a file.", ""
     except FileNotFoundError:

@@ -82,19 +82,15 @@ def _member(secret: Secret, name: str, what: str) -> Secret:
 def _file(path: Path, what: str) -> Secret:
     try:
         # Non-blocking, so that a pipe without a writer is refused below rather than waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+            _refuse_shared(os.fstat(file.fileno()), what)
+            raw = file.read(BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         raise Rejected(what=what, why="there is no such file") from None
     except PermissionError:
         raise Rejected(what=what, why="the file may not be read by this user") from None
     except OSError as error:
-        raise Unavailable(what=what, why=f"the file cannot be opened ({error.strerror})") from None
-    with os.fdopen(descriptor, "rb") as file:
-        _refuse_shared(os.fstat(descriptor), what)
-        try:
-            raw = file.read(BYTES_MAX + 1)
-        except OSError as error:
-            raise Unavailable(what=what, why=f"the file cannot be read ({error.strerror})") from None
+        raise Unavailable(what=what, why=f"the file cannot be read ({error.strerror})") from None
     if len(raw) > BYTES_MAX:
         raise Rejected(what=what, why=f"the file is larger than {BYTES_MAX // 1024} KiB")
     try:

@@ -109,7 +109,9 @@ def _events(text: str) -> Iterator[yaml.Event]:
         raise _Fault(Position(line, 1), "a control character stands here, which YAML does not allow.") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        position = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+        # At the end of the text the mark may stand on a line that is not there.
+        line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
+        position = Position(line, mark.column + 1 if mark else 1)
         hint = "Look at the indentation, the colons, and the quotes here and on the line before."
         raise _Fault(position, "this is not YAML.", hint) from None
 
