@@ -104,15 +104,14 @@ def site(database: Database) -> Site:
 class Wire:
     """A TCP proxy in front of a server. `on_request` sees what the client sends, before the server does.
 
-    What it returns goes on to the server; None breaks the connection. After `mute()` the server's answers are
-    swallowed until the connection ends.
+    What it returns goes on to the server; None breaks the connection.
     """
 
     def __init__(self, port: int, on_request: Callable[[Wire, bytes], bytes | None]) -> None:
         self._target = port
         self._on_request = on_request
         self._is_mute = threading.Event()
-        self._answered = threading.Event()
+        self._is_losing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
@@ -121,12 +120,11 @@ class Wire:
 
     def mute(self) -> None:
         """Swallow what the server answers from now on."""
-        self._answered.clear()
         self._is_mute.set()
 
-    def wait_for_answer(self) -> None:
-        """Return when the server has answered into the void."""
-        assert self._answered.wait(10)
+    def lose_answer(self) -> None:
+        """Swallow the next answer of the server, then break the connection."""
+        self._is_losing.set()
 
     def serve(self) -> None:
         """Accept until closed."""
@@ -164,10 +162,10 @@ class Wire:
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while answer := server.recv(65536):
-                if self._is_mute.is_set():
-                    self._answered.set()
-                    continue
-                client.sendall(answer)
+                if self._is_losing.is_set():
+                    break
+                if not self._is_mute.is_set():
+                    client.sendall(answer)
         _hang_up(client)
 
 
