@@ -104,7 +104,7 @@ def site(database: Database) -> Site:
 class Wire:
     """A TCP proxy in front of a server. `on_request` sees what the client sends, before the server does.
 
-    What it returns goes on to the server; None breaks the connection.
+    What it returns goes on to the server; None breaks the connection. `on_answer` may change what comes back.
     """
 
     def __init__(self, port: int, on_request: Callable[[Wire, bytes], bytes | None]) -> None:
@@ -117,6 +117,7 @@ class Wire:
         self._sockets: list[socket.socket] = []
         self.port = int(self._listener.getsockname()[1])
         self.connections = 0
+        self.on_answer: Callable[[bytes], bytes] = lambda answer: answer
 
     def mute(self) -> None:
         """Swallow what the server answers from now on."""
@@ -165,7 +166,7 @@ class Wire:
                 if self._is_losing.is_set():
                     break
                 if not self._is_mute.is_set():
-                    client.sendall(answer)
+                    client.sendall(self.on_answer(answer))
         _hang_up(client)
 
 
