@@ -1,0 +1,139 @@
+"""The answer to `keyturn status` from the view alone, for as long as it is at the head of the log.
+
+Rule 1: this file imports sqlite3, json and modules that import nothing else, because it runs before anything is
+loaded. Whatever it does not understand it leaves to the way that can explain it, by returning None.
+Rule 2: it never writes; rows and configured services are kept by adapters/views.py.
+"""
+
+# ruff: noqa: PTH100, PTH116, PTH118  # pathlib costs a tenth of the time that the answer may take
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+
+from projections.shapes import STATUS, STATUS_SCHEMA, STATUS_TABLE
+from projections.times import to_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+LOG_FILE = "events.db"
+VIEWS_FILE = "views.db"
+"""The files of a state folder; the same as in adapters/composition.py."""
+
+NEVER_ROTATED = "never_rotated"
+"""The state of a service that the log does not know."""
+
+CREATE_TABLE = """
+    CREATE TABLE configured (
+        config TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        mtime INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        service TEXT NOT NULL,
+        environment TEXT NOT NULL,
+        ttl INTEGER,
+        PRIMARY KEY (config, number)
+    ) WITHOUT ROWID
+"""
+"""The services of a configuration file, in its order, as they were when it had this time and size."""
+
+_HEAD = "SELECT position, hash FROM events ORDER BY position DESC LIMIT 1"
+_REACHED = "SELECT position, hash FROM tracking WHERE view = ? AND schema = ?"
+_CONFIGURED = """
+    SELECT service, environment, ttl FROM configured WHERE config = ? AND mtime = ? AND size = ? ORDER BY number
+"""
+_BUSY_SECONDS_MAX = 0.2
+"""Waiting longer than this, the slow way is no slower."""
+
+
+def stamp(config: str) -> tuple[str, int, int]:
+    """Return what tells a configuration file as it is now: its path, time (ns) and size. Raises OSError."""
+    status = os.stat(config)
+    return os.path.abspath(config), status.st_mtime_ns, status.st_size
+
+
+def answer(state: str, config: str) -> list[dict[str, Any]] | None:
+    """Return the services of `keyturn.status/1`; None where the log must be read, or the configuration.
+
+    That is so where the view is behind the log, is of another log or schema, where the configuration file was
+    touched since it was read last, and where anything is not as it should be.
+    """
+    try:
+        mark = stamp(config)
+        reached, configured, entries = _view(os.path.join(state, VIEWS_FILE), mark)
+        if not configured or reached != _head(os.path.join(state, LOG_FILE)):
+            return None
+    except (OSError, sqlite3.Error, ValueError):
+        return None
+    return assembled(entries, configured)
+
+
+def _view(path: str, mark: tuple[str, int, int]) -> tuple[object, list[Any], list[dict[str, Any]]]:
+    """Return position and hash that the view has reached, the configured services, and the entries."""
+    connection = _open(path)
+    try:
+        connection.execute("BEGIN")
+        reached = connection.execute(_REACHED, (STATUS, STATUS_SCHEMA)).fetchone()
+        configured = connection.execute(_CONFIGURED, mark).fetchall()
+        rows = connection.execute(f"SELECT document FROM {STATUS_TABLE} WHERE service <> ''").fetchall()  # noqa: S608
+        return reached, configured, [json.loads(row[0]) for row in rows]
+    finally:
+        connection.close()
+
+
+def _head(path: str) -> object:
+    """Return position and hash of the last event of the log."""
+    connection = _open(path)
+    try:
+        return connection.execute(_HEAD).fetchone() or (0, b"")
+    finally:
+        connection.close()
+
+
+def _open(path: str) -> sqlite3.Connection:
+    # The characters that end a path in a URI; urllib would cost a millisecond.
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return sqlite3.connect(f"file:{quoted}?mode=ro", uri=True, timeout=_BUSY_SECONDS_MAX, isolation_level=None)
+
+
+def assembled(
+    entries: Iterable[Mapping[str, Any]], configured: Iterable[tuple[str, str, int | None]]
+) -> list[dict[str, Any]]:
+    """Return the services of `keyturn.status/1`: the configured ones in their order, times as text.
+
+    `entries` are those of projections/status.py; `configured` names service, environment and ttl
+    (microseconds, None without one). Behind them come those that are configured no more and whose rotation is open.
+    """
+    known = {(entry["service"], entry["environment"]): entry for entry in entries}
+    services = []
+    for service, environment, ttl in configured:
+        name = (service, environment)
+        services.append(_service(known.pop(name) if name in known else _unknown(service, environment), ttl))
+    return services + [_service(known[name], None) for name in sorted(known) if known[name]["open"]]
+
+
+def _unknown(service: str, environment: str) -> dict[str, Any]:
+    empty = dict.fromkeys(("version", "rotation_id", "last_rotated_at", "last_outcome", "grace_until", "error"))
+    return {"service": service, "environment": environment, "state": NEVER_ROTATED, "restore_points": [], **empty}
+
+
+def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
+    rotated = entry["last_rotated_at"]
+    return {
+        "service": entry["service"],
+        "environment": entry["environment"],
+        "state": entry["state"],
+        "version": entry["version"],
+        "rotation_id": entry["rotation_id"],
+        "last_rotated_at": None if rotated is None else to_text(rotated),
+        "last_outcome": entry["last_outcome"],
+        "due_at": None if rotated is None or ttl is None else to_text(rotated + ttl),
+        "restore_points": entry["restore_points"],
+        "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
+        "error": entry["error"],
+    }

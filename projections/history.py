@@ -1,0 +1,305 @@
+"""History: a row for every event, and the rotations that they make up.
+
+Rule: what can change later (names, whether a version is still held, how a rotation stands) is read from the
+credential and the rotation when it is asked for; a row of an event is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+from uuid import UUID
+
+import msgspec
+
+from engine import credential as credentials
+from engine import events as e
+from engine import rotation as rotations
+from engine.credential import Credential, credential_id
+from engine.facts import Fact, Recorded, tag_of
+from engine.rotation import Rotation
+from engine.values import Instant
+from projections import shapes
+from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table
+from projections.rotations import rotation_document
+from projections.status import OF_CREDENTIAL, named
+from projections.times import to_text
+
+CREDENTIALS: Final = Table(
+    "history_credentials",
+    (("id", Kind.BLOB), ("service", Kind.TEXT), ("environment", Kind.TEXT), ("credential", Kind.BLOB)),
+    indexes=(("service", "environment"),),
+)
+ROTATIONS: Final = Table(
+    "history_rotations",
+    (("id", Kind.TEXT), ("credential", Kind.BLOB), ("state", Kind.TEXT), ("rotation", Kind.BLOB)),
+    indexes=(("credential",),),
+)
+EVENTS: Final = Table(
+    "history_events",
+    (
+        ("position", Kind.INTEGER),
+        ("at", Kind.INTEGER),
+        ("number", Kind.INTEGER),
+        ("credential", Kind.BLOB),
+        ("rotation", Kind.TEXT),
+        ("event", Kind.TEXT),
+        ("state", Kind.TEXT),
+        ("version", Kind.TEXT),
+        ("current", Kind.TEXT),
+        ("actor", Kind.TEXT),
+        ("reason", Kind.TEXT),
+        ("hash", Kind.BLOB),
+    ),
+    indexes=(("credential", "position"),),
+)
+
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+_CREDENTIAL: Final = msgspec.msgpack.Decoder(Credential).decode
+_ROTATION: Final = msgspec.msgpack.Decoder(Rotation).decode
+
+
+class HistoryProjection:
+    """Folds the log into rows of events, rotations and credentials."""
+
+    name = shapes.HISTORY
+    schema = shapes.HISTORY_SCHEMA
+    tables = (CREDENTIALS, ROTATIONS, EVENTS)
+
+    def begin(self) -> Folding:
+        """Return a fold that goes on from whatever the rows hold."""
+        return _Chronicle()
+
+
+HISTORY: Final = HistoryProjection()
+
+
+class _Run(msgspec.Struct):
+    """A rotation on its way, with what every row of its events repeats."""
+
+    owner: int
+    hex: str
+    rotation: Rotation
+
+
+class _Chronicle:
+    """The credentials and open rotations that a fold has touched, as of the last fact, by the number of their id."""
+
+    def __init__(self) -> None:
+        self._credentials: dict[int, Credential] = {}
+        self._runs: dict[int, _Run] = {}
+        self._touched: tuple[set[int], dict[int, _Run]] = (set(), {})
+
+    def fold(self, facts: Sequence[Recorded], rows: Rows) -> Mapping[Table, Sequence[Row]]:
+        """Return a row for every fact, and those of the rotations and credentials that the facts touch."""
+        owners, runs = self._touched = (set(), {})
+        written = [self._take(recorded, rows) for recorded in facts]
+        for key, run in runs.items():
+            if run.rotation.ended_at is not None:
+                del self._runs[key]
+        return {
+            EVENTS: written,
+            ROTATIONS: [
+                (run.hex, run.owner.to_bytes(16), run.rotation.state.value, _ENCODE(run.rotation))
+                for run in runs.values()
+            ],
+            CREDENTIALS: [
+                (owner.to_bytes(16), each.service, each.environment, _ENCODE(each))
+                for owner, each in ((owner, self._credentials[owner]) for owner in owners)
+            ],
+        }
+
+    def _take(self, recorded: Recorded, rows: Rows) -> Row:
+        """Fold a fact; return the row of its event."""
+        fact = recorded.fact
+        body = fact.body
+        of_credential = type(body) in OF_CREDENTIAL
+        run: _Run | None
+        if of_credential:
+            owner = fact.originator_id.int
+            run = self._note(fact, rows)
+        else:
+            run = self._move(fact, rows)
+            owner = run.owner
+        current = self._credentials[owner].current
+        return (
+            recorded.position,
+            fact.at,
+            fact.originator_version,
+            owner.to_bytes(16),
+            run.hex if run else None,
+            tag_of(body),
+            None if of_credential or run is None else run.rotation.state.value,
+            _version(body, run),
+            current.id if current else None,
+            fact.actor,
+            _reason(body),
+            recorded.hash,
+        )
+
+    def _note(self, fact: Fact, rows: Rows) -> _Run | None:
+        """Fold a fact of a credential; return the rotation that the fact belongs to, if one is open."""
+        owner = fact.originator_id.int
+        before = self._credential(owner, rows) or Credential(fact.originator_id, "", "")
+        after = credentials.evolve(named(before, fact), fact)
+        self._credentials[owner] = after
+        self._touched[0].add(owner)
+        open_then = after.open or before.open
+        return self._run(open_then, rows) if open_then else None
+
+    def _move(self, fact: Fact, rows: Rows) -> _Run:
+        """Fold a fact of a rotation; return it."""
+        body = fact.body
+        if isinstance(body, e.RotationStarted):
+            credential = credential_id(body.service, body.environment)
+            run = _Run(credential.int, fact.originator_id.hex, rotations.start(fact))
+            if self._credential(run.owner, rows) is None:
+                self._credentials[run.owner] = Credential(credential, body.service, body.environment)
+                self._touched[0].add(run.owner)
+            self._runs[fact.originator_id.int] = run
+        else:
+            run = self._run(fact.originator_id, rows)
+            run.rotation = rotations.evolve(run.rotation, fact)
+        self._touched[1][fact.originator_id.int] = run
+        return run
+
+    def _credential(self, owner: int, rows: Rows) -> Credential | None:
+        if owner not in self._credentials:
+            row = rows.get(CREDENTIALS, owner.to_bytes(16))
+            if row is None:
+                return None
+            self._credentials[owner] = _CREDENTIAL(cast("bytes", row[3]))
+        return self._credentials[owner]
+
+    def _run(self, rotation_id: UUID, rows: Rows) -> _Run:
+        """Return a rotation that was begun, its credential at hand."""
+        run = self._runs.get(rotation_id.int)
+        if run is None:
+            row = rows.get(ROTATIONS, rotation_id.hex)
+            if row is None:
+                raise LookupError("it belongs to a rotation that never started")
+            owner = int.from_bytes(cast("bytes", row[1]))
+            run = _Run(owner, rotation_id.hex, _ROTATION(cast("bytes", row[3])))
+            self._runs[rotation_id.int] = run
+            self._credential(owner, rows)
+        return run
+
+
+def _version(body: e.Event, run: _Run | None) -> str | None:
+    """Return the version that an event is about: the one it names, else the candidate of its rotation."""
+    if isinstance(body, e.CurrentChanged):
+        return body.version
+    return getattr(body, "version", None) or (run.rotation.candidate if run else None)
+
+
+def _reason(body: e.Event) -> str:
+    """Return why: in the words of the person who decided, else the message of what went wrong."""
+    cause: e.Cause | None = getattr(body, "cause", None)
+    return getattr(body, "reason", "") or (cause.message if cause else "")
+
+
+# --- what is asked of it ------------------------------------------------------------------------------------
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Which events: of a service, of a rotation (its whole id), from and until a time, that led to a state.
+
+    None of them given is all. `limit` takes the newest.
+    """
+
+    service: str | None = None
+    rotation: UUID | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    status: str | None = None
+    limit: int | None = None
+
+
+def events(rows: Rows, query: Query) -> list[dict[str, Any]]:
+    """Return the events of `keyturn.history/1`, oldest first.
+
+    `version` is the one that the event is about, `current` the one that the stores called current after it, and
+    `restorable` tells whether that is still held, so that `rollback --to #POSITION` can reach it.
+    """
+    known = {row[0]: _CREDENTIAL(cast("bytes", row[3])) for row in _credentials(rows, query.service)}
+    conditions = _conditions(query)
+    if query.service is not None:
+        conditions.append(Condition("credential", Relation.AMONG, tuple(known)))
+    elif query.rotation is not None and (row := rows.get(ROTATIONS, query.rotation.hex)):
+        # The events of a rotation are found among those of its credential, by their index.
+        conditions.append(Condition("credential", Relation.AMONG, (row[1],)))
+    found = rows.select(EVENTS, conditions, last_first=True, limit=query.limit)
+    held = {key: {v.id for v in credential.known if not v.destroyed} for key, credential in known.items()}
+    return [_document(row, known[row[3]], held[row[3]]) for row in reversed(found)]
+
+
+def _credentials(rows: Rows, service: str | None) -> list[Row]:
+    wanted = [] if service is None else [Condition("service", Relation.AMONG, (service,))]
+    return rows.select(CREDENTIALS, wanted)
+
+
+def _conditions(query: Query) -> list[Condition]:
+    conditions: list[Condition] = []
+    if query.rotation is not None:
+        conditions.append(Condition("rotation", Relation.AMONG, (query.rotation.hex,)))
+    if query.since is not None:
+        conditions.append(Condition("at", Relation.AT_LEAST, (query.since,)))
+    if query.until is not None:
+        conditions.append(Condition("at", Relation.AT_MOST, (query.until,)))
+    if query.status is not None:
+        conditions.append(Condition("state", Relation.AMONG, (query.status,)))
+    return conditions
+
+
+def _document(row: Row, credential: Credential, held: set[str]) -> dict[str, Any]:
+    position, at, number, _, run, event, state, version, current, actor, reason, link = row
+    rotation_id = None if run is None else UUID(hex=cast("str", run))
+    # Only the facts of a rotation lead to a state.
+    originator = credential.id if state is None else rotation_id
+    return {
+        "position": position,
+        "id": f"{originator}/{cast('int', number)}",
+        "at": to_text(cast("int", at)),
+        "service": credential.service,
+        "environment": credential.environment,
+        "rotation_id": None if rotation_id is None else str(rotation_id),
+        "event": event,
+        "state": state,
+        "version": version,
+        "current": current,
+        "actor": actor,
+        "reason": reason,
+        "restorable": current in held,
+        "hash": cast("bytes", link).hex(),
+    }
+
+
+def find(rows: Rows, prefix: str) -> list[UUID]:
+    """Return the ids of the rotations that begin with `prefix`, with dashes or without; none for an empty one."""
+    wanted = prefix.replace("-", "").lower()
+    if not wanted:
+        return []
+    # No hexadecimal digit sorts behind "f", so "g" closes the range.
+    within = [Condition("id", Relation.AT_LEAST, (wanted,)), Condition("id", Relation.AT_MOST, (f"{wanted}g",))]
+    return [UUID(hex=cast("str", row[0])) for row in rows.select(ROTATIONS, within)]
+
+
+def rotation(rows: Rows, rotation_id: UUID) -> dict[str, Any] | None:
+    """Return the rotation as `keyturn.rotation/1`; None where the log has none with this id."""
+    row = rows.get(ROTATIONS, rotation_id.hex)
+    return None if row is None else rotation_document(_ROTATION(cast("bytes", row[3])))
+
+
+def rotations_of(
+    rows: Rows, *, service: str | None = None, states: Iterable[str] = (), limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return rotations as `keyturn.rotation/1`, oldest first: of one service, in some states; `limit` the newest."""
+    conditions: list[Condition] = []
+    if service is not None:
+        owners = tuple(row[0] for row in _credentials(rows, service))
+        conditions.append(Condition("credential", Relation.AMONG, owners))
+    if wanted := tuple(states):
+        conditions.append(Condition("state", Relation.AMONG, wanted))
+    found = [_ROTATION(cast("bytes", row[3])) for row in rows.select(ROTATIONS, conditions)]
+    found.sort(key=lambda each: (each.started_at, each.id))
+    return [rotation_document(each) for each in (found if limit is None else found[max(len(found) - limit, 0) :])]

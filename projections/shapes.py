@@ -1,0 +1,14 @@
+"""The names and schema numbers of the views, as plain constants.
+
+Rule: this file imports nothing, because `keyturn status` reads a view before anything else is loaded.
+
+A schema number goes up with every change of what a view's rows hold, the engine's structures in them
+included; a view of an older schema is folded anew.
+"""
+
+STATUS = "status"
+STATUS_SCHEMA = 1
+STATUS_TABLE = "status_credentials"
+
+HISTORY = "history"
+HISTORY_SCHEMA = 1

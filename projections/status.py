@@ -1,0 +1,204 @@
+"""Status: where every credential stands now, one row each.
+
+Rule: states are shown, never judged; what is legal is known to engine/machine.py alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from engine import credential as credentials
+from engine import events as e
+from engine import rotation as rotations
+from engine.credential import Credential, credential_id
+from engine.facts import Fact, Recorded
+from engine.machine import ENDED, State
+from engine.rotation import Rotation
+from engine.values import Instant
+from projections import shapes
+from projections.feed import Folding, Kind, Row, Rows, Table
+from projections.rotations import error_of
+
+OK: Final = "ok"
+"""No rotation is open, and the last one left nothing to decide."""
+
+OF_CREDENTIAL: Final = frozenset(get_args(e.CredentialEvent))
+"""The events of a credential; all others are of a rotation."""
+
+CREDENTIALS: Final = Table(
+    shapes.STATUS_TABLE,
+    (
+        ("id", Kind.BLOB),
+        ("service", Kind.TEXT),
+        ("environment", Kind.TEXT),
+        ("document", Kind.TEXT),
+        ("standing", Kind.BLOB),
+    ),
+)
+ROTATIONS: Final = Table("status_rotations", (("id", Kind.BLOB), ("credential", Kind.BLOB)))
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A credential, its newest rotation, and what outlives the rotations."""
+
+    credential: Credential
+    rotation: Rotation | None = None
+    last_rotated_at: Instant | None = None
+    """When a version became current last, and was not taken back since."""
+    rotated_before: Instant | None = None
+    """The same, as it was when the newest rotation began."""
+    last_outcome: State | None = None
+
+
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+_DECODE: Final = msgspec.msgpack.Decoder(Standing).decode
+_JSON: Final = msgspec.json.Encoder().encode
+
+
+def document(standing: Standing) -> dict[str, Any]:
+    """Return one entry of `keyturn.status/1`, but `due_at`; times are microseconds.
+
+    `state` is that of the open rotation; without one it is `failed` where the last one failed and may still
+    be taken back, else `ok`. `version` is the current one. `restore_points` are the versions that were
+    current, are not now, and were not destroyed, oldest first.
+    """
+    credential, rotation = standing.credential, standing.rotation
+    current = credential.current
+    in_grace = rotation is not None and rotation.state is State.GRACE
+    outcome = standing.last_outcome
+    if rotation is not None and rotation.state is State.ROLLBACK_FAILED:
+        outcome = rotation.state
+    return {
+        "service": credential.service,
+        "environment": credential.environment,
+        "state": _state(rotation),
+        "open": credential.open is not None,
+        "version": current.id if current else None,
+        "rotation_id": str(rotation.id) if rotation else None,
+        "last_rotated_at": standing.last_rotated_at,
+        "last_outcome": outcome,
+        "restore_points": [v.id for v in credential.known if not v.destroyed and v != current],
+        "grace_until": rotation.grace.wall if rotation and rotation.grace and in_grace else None,
+        "error": error_of(rotation) if rotation else None,
+    }
+
+
+def _state(rotation: Rotation | None) -> str:
+    if rotation is None or (rotation.state in ENDED and rotation.state is not State.FAILED):
+        return OK
+    return rotation.state.value
+
+
+def documents(rows: Rows) -> list[dict[str, Any]]:
+    """Return the entries of all credentials that the log names, by service and environment."""
+    texts = [str(row[3]) for row in rows.select(CREDENTIALS) if row[1]]
+    entries: list[dict[str, Any]] = [msgspec.json.decode(text) for text in texts]
+    return sorted(entries, key=lambda entry: (entry["service"], entry["environment"]))
+
+
+class StatusProjection:
+    """Folds the log into one row a credential."""
+
+    name = shapes.STATUS
+    schema = shapes.STATUS_SCHEMA
+    tables = (CREDENTIALS, ROTATIONS)
+
+    def begin(self) -> Folding:
+        """Return a fold that goes on from whatever the rows hold."""
+        return _Standings()
+
+
+STATUS: Final = StatusProjection()
+
+
+class _Standings:
+    """The standings that a fold has touched, as of the last fact, by the number of their id."""
+
+    def __init__(self) -> None:
+        self._standings: dict[int, Standing] = {}
+        self._owners: dict[int, int] = {}
+        self._touched: set[int] = set()
+        self._begun: list[Row] = []
+
+    def fold(self, facts: Sequence[Recorded], rows: Rows) -> Mapping[Table, Sequence[Row]]:
+        """Return the rows of the credentials that the facts touch."""
+        self._touched = set()
+        self._begun = []
+        for recorded in facts:
+            self._take(recorded.fact, rows)
+        return {CREDENTIALS: [self._row(owner) for owner in self._touched], ROTATIONS: self._begun}
+
+    def _take(self, fact: Fact, rows: Rows) -> None:
+        body = fact.body
+        if type(body) in OF_CREDENTIAL:
+            owner = fact.originator_id.int
+            standing = self._standing(owner, rows) or Standing(Credential(fact.originator_id, "", ""))
+            standing = _noted(standing, fact)
+        elif isinstance(body, e.RotationStarted):
+            credential = credential_id(body.service, body.environment)
+            owner = credential.int
+            standing = self._standing(owner, rows) or Standing(Credential(credential, body.service, body.environment))
+            standing = replace(standing, rotation=rotations.start(fact), rotated_before=standing.last_rotated_at)
+            self._owners[fact.originator_id.int] = owner
+            self._begun.append((fact.originator_id.bytes, credential.bytes))
+        else:
+            owner = self._owner(fact.originator_id, rows)
+            standing = _moved(self._standings[owner], fact)
+        self._standings[owner] = standing
+        self._touched.add(owner)
+
+    def _standing(self, owner: int, rows: Rows) -> Standing | None:
+        if owner not in self._standings:
+            row = rows.get(CREDENTIALS, owner.to_bytes(16))
+            if row is None:
+                return None
+            self._standings[owner] = _DECODE(cast("bytes", row[4]))
+        return self._standings[owner]
+
+    def _owner(self, rotation_id: UUID, rows: Rows) -> int:
+        """Return the credential of a rotation, its standing at hand."""
+        owner = self._owners.get(rotation_id.int)
+        if owner is None:
+            row = rows.get(ROTATIONS, rotation_id.bytes)
+            if row is None:
+                raise LookupError("it belongs to a rotation that never started")
+            owner = self._owners[rotation_id.int] = int.from_bytes(cast("bytes", row[1]))
+            self._standing(owner, rows)
+        return owner
+
+    def _row(self, owner: int) -> Row:
+        standing = self._standings[owner]
+        credential = standing.credential
+        text = _JSON(document(standing)).decode()
+        return (owner.to_bytes(16), credential.service, credential.environment, text, _ENCODE(standing))
+
+
+def named(credential: Credential, fact: Fact) -> Credential:
+    """Return the credential with the names that the fact carries, where it carries them."""
+    if isinstance(fact.body, e.RotationOpened) and not credential.service:
+        return replace(credential, service=fact.body.service, environment=fact.body.environment)
+    return credential
+
+
+def _noted(standing: Standing, fact: Fact) -> Standing:
+    """Return the standing after a fact of its credential."""
+    credential = credentials.evolve(named(standing.credential, fact), fact)
+    outcome = fact.body.outcome if isinstance(fact.body, e.RotationClosed) else standing.last_outcome
+    return replace(standing, credential=credential, last_outcome=outcome)
+
+
+def _moved(standing: Standing, fact: Fact) -> Standing:
+    """Return the standing after a fact of its newest rotation."""
+    if standing.rotation is None or standing.rotation.id != fact.originator_id:
+        raise LookupError("it belongs to a rotation that is not the newest of its credential")
+    after = rotations.evolve(standing.rotation, fact)
+    if isinstance(fact.body, e.Promoted):
+        return replace(standing, rotation=after, last_rotated_at=fact.at)
+    if isinstance(fact.body, e.PreviousRestored):
+        return replace(standing, rotation=after, last_rotated_at=standing.rotated_before)
+    return replace(standing, rotation=after)
