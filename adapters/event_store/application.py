@@ -18,7 +18,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import ApplicationRecorder, EventStore, IntegrityError, StoredEvent
 from eventsourcing.utils import Environment, EnvType
 
-from adapters.event_store.mapper import ChainedNotification, FactMapper
+from adapters.event_store.mapper import ChainedRow, FactMapper
 from engine import chain
 from engine.chain import Anchor, Content, Link, Verdict
 from engine.errors import Conflict
@@ -51,7 +51,7 @@ class ChainedRecorder(ApplicationRecorder):
         """Record all or none, durably. Raises the library's `IntegrityError` where a place is taken."""
 
     @abstractmethod
-    def select_chained(self, position: int, limit: int) -> Sequence[ChainedNotification]:
+    def select_chained(self, position: int, limit: int) -> Sequence[ChainedRow]:
         """Return at most `limit` events behind `position`, in order."""
 
     @abstractmethod
@@ -101,7 +101,7 @@ class FactApplication(Application[UUID]):
     def after(self, position: int, *, limit: int = _BATCH) -> Sequence[Recorded]:
         """Return at most `limit` facts of all aggregates behind `position`, in order."""
         to_recorded = self.mapper.to_recorded
-        return [to_recorded(notification) for notification in self.recorder.select_chained(position, limit)]
+        return [to_recorded(row) for row in self.recorder.select_chained(position, limit)]
 
     def head(self) -> int:
         """Return the last position; 0 for an empty log."""
@@ -120,7 +120,7 @@ class FactApplication(Application[UUID]):
         """
         while batch := self.recorder.select_chained(after, _BATCH):
             yield from map(_document, batch)
-            after = batch[-1].id
+            after, *_ = batch[-1]
 
     def _contested(self, facts: Sequence[Fact]) -> str:
         """Return the streams that have grown past the first fact meant for them."""
@@ -141,19 +141,20 @@ def content_of(stored: StoredEvent) -> Content:
     return Content(stored.originator_id.bytes, stored.originator_version, stored.topic.encode(), stored.state)
 
 
-def _document(notification: ChainedNotification) -> dict[str, Any]:
+def _document(row: ChainedRow) -> dict[str, Any]:
+    position, originator_id, version, tag, stored, link = row
     # What was added to the envelope later is absent from older events.
-    at, actor, body, *added = msgspec.msgpack.decode(notification.state)
+    at, actor, body, *added = msgspec.msgpack.decode(stored)
     body.pop("type")
     return {
-        "position": notification.id,
-        "id": str(notification.originator_id),
-        "version": notification.originator_version,
+        "position": position,
+        "id": str(UUID(bytes=originator_id)),
+        "version": version,
         "at": (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "actor": actor,
-        "tag": notification.topic,
+        "tag": tag,
         "state": added[0] if added else None,
         "data": body,
-        "bytes": base64.b64encode(notification.state).decode(),
-        "hash": notification.hash.hex(),
+        "bytes": base64.b64encode(stored).decode(),
+        "hash": link.hex(),
     }

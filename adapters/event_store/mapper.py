@@ -7,22 +7,21 @@ names of our modules become.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import UUID
 
+import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, Notification, StoredEvent
 
 from engine import facts
 from engine.facts import Fact, Recorded
 
+ChainedRow: TypeAlias = tuple[int, bytes, int, str, bytes, bytes]
+"""An event as a log holds it: position, id of its aggregate (16 bytes), version, tag, state, hash (32 bytes).
 
-@dataclass(frozen=True)
-class ChainedNotification(Notification):
-    """A stored event with its position (`id`) and its place in the hash chain."""
-
-    hash: bytes
-    """32 bytes; see engine/chain.py."""
+A plain tuple, since it is read by the hundred thousand: a notification of the library takes twice as long.
+"""
 
 
 class FactMapper(Mapper[UUID]):
@@ -52,6 +51,16 @@ class FactMapper(Mapper[UUID]):
             originator_version=stored_event.originator_version,
         )
 
-    def to_recorded(self, notification: ChainedNotification) -> Recorded:
-        """Return the fact of a notification with its position and hash. Raises as `to_domain_event` does."""
-        return Recorded(notification.id, self.to_domain_event(notification), notification.hash)
+    @staticmethod
+    def to_recorded(row: ChainedRow) -> Recorded:
+        """Return the fact of a row with its position and hash. Raises `UnsupportedEvent` as above."""
+        position, originator_id, version, tag, state, link = row
+        # Makes a UUID in a fifth of the time of UUID(bytes=…).
+        aggregate = msgspec.convert(originator_id, UUID)
+        return Recorded(position, facts.decode(tag, state, originator_id=aggregate, originator_version=version), link)
+
+    @staticmethod
+    def to_notification(row: ChainedRow) -> Notification:
+        """Return a row in the terms of the library."""
+        position, originator_id, version, tag, state, _ = row
+        return Notification(UUID(bytes=originator_id), version, tag, state, position)

@@ -11,7 +11,7 @@ from eventsourcing.popo import POPOApplicationRecorder, POPOFactory
 from eventsourcing.utils import Environment
 
 from adapters.event_store.application import ChainedRecorder, FactApplication, Links, Place, content_of
-from adapters.event_store.mapper import ChainedNotification
+from adapters.event_store.mapper import ChainedRow
 from engine.chain import GENESIS, Link, chained
 
 
@@ -36,13 +36,13 @@ class MemoryChainedRecorder(POPOApplicationRecorder, ChainedRecorder):
             self._hashes.append(previous)
         return positions
 
-    def select_chained(self, position: int, limit: int) -> Sequence[ChainedNotification]:
+    def select_chained(self, position: int, limit: int) -> Sequence[ChainedRow]:
         """Return at most `limit` events behind `position`, in order."""
         with self._database_lock:
             stored = self._stored_events[position : position + limit]
             return [
-                ChainedNotification(s.originator_id, s.originator_version, s.topic, s.state, n, self._hashes[n - 1])
-                for n, s in enumerate(stored, start=position + 1)
+                (number, *content_of(each)[:2], each.topic, each.state, self._hashes[number - 1])
+                for number, each in enumerate(stored, start=position + 1)
             ]
 
     @contextmanager
