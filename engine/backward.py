@@ -80,9 +80,18 @@ def verify_rollback(performance: Performance) -> None:
         wanted = Probe.ACCEPTED
         which = "the previous version"
     else:
+        candidate = performance.read(rotation.candidate)
+        if candidate is None:
+            performance.record(e.RollbackVerified("revoked"))
+            return
         performance.spend_login(rotation.login)
-        sighting = performance.target.probe(performance.candidate())
+        sighting = performance.target.probe(candidate)
         observed, wanted, which = "refused", Probe.REFUSED, "the candidate"
+    shown = sighting.restorable
+    in_force = previous is not None and previous.form is Form.VERIFIER and shown is not None
+    if in_force and shown is not None and previous is not None and shown.secret == previous.secret:
+        performance.record(e.RollbackVerified(observed))
+        return
     if sighting.probe is not wanted:
         raise Unavailable(what=f"seeing {which} {wanted}", why=f"the target says {sighting.probe} ({sighting.detail})")
     performance.record(e.RollbackVerified(observed))

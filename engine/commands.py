@@ -33,7 +33,7 @@ class StartRotation(msgspec.Struct, frozen=True):
     imported: bool = False
     to: Version | None = None
     held: Version | None = None
-    """What the store calls current, where the log knows of no current version."""
+    """What the store calls current, where the log does not know it: consumers have it, so it is the old version."""
 
 
 def opened(
@@ -45,7 +45,7 @@ def opened(
     """
     if open_rotation is not None:
         refuse_second(open_rotation, until=until)
-    current = credential.current or command.held
+    current = command.held or credential.current
     ordinal = credential.ordinal + 1
     candidate = command.to or Version(f"v{ordinal}-{rotation_id.hex[:6]}", _login(command, current))
     overlap = _overlap(command.plan.strategy, candidate.login, current)
@@ -70,9 +70,11 @@ def opened(
         tries=credential.tries,
     )
     noted: list[CredentialEvent] = []
-    if credential.current is None and command.held is not None:
+    if command.held is not None:
         noted.append(e.VersionAdopted(command.held.id, command.held.login))
-    noted.append(e.RotationOpened(rotation_id, command.service, command.environment, candidate.id, ordinal))
+    noted.append(
+        e.RotationOpened(rotation_id, command.service, command.environment, candidate.id, ordinal, candidate.login)
+    )
     return [started], noted
 
 
@@ -95,7 +97,7 @@ def _overlap(strategy: Strategy, login: str, current: Version | None) -> bool:
     """Tell whether old and new can be valid at once: not in one login that holds one value."""
     if strategy in (Strategy.DUAL, Strategy.ISSUE):
         return True
-    return strategy is Strategy.ALTERNATING and (current is None or current.login != login)
+    return strategy is Strategy.ALTERNATING and current is not None and current.login != login
 
 
 def _require(rotation: Rotation, event: str, command: str) -> None:
@@ -124,7 +126,12 @@ def go_back(
             )
         noted.append(
             e.RotationOpened(
-                rotation.id, rotation.service, rotation.environment, rotation.candidate, credential.ordinal
+                rotation.id,
+                rotation.service,
+                rotation.environment,
+                rotation.candidate,
+                credential.ordinal,
+                rotation.login,
             )
         )
     return [e.RollbackStarted(automatic=False, reason=reason)], noted

@@ -45,6 +45,8 @@ class Credential(msgspec.Struct, frozen=True):
     """The versions that led to the current one, oldest first, the current one last; a rollback shortens it."""
     known: tuple[Version, ...] = ()
     """Every version that was ever current, oldest first."""
+    strays: tuple[Version, ...] = ()
+    """Versions besides the current one that the target may accept: no one saw them refused, oldest first."""
     fences: tuple[e.Fence, ...] = ()
     tries: tuple[e.LoginUse, ...] = ()
 
@@ -70,7 +72,11 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
     match fact.body:
         case e.RotationOpened() as body:
             return replace(
-                after, open=body.rotation_id, last=body.rotation_id, ordinal=max(after.ordinal, body.ordinal)
+                after,
+                open=body.rotation_id,
+                last=body.rotation_id,
+                ordinal=max(after.ordinal, body.ordinal),
+                strays=_with(after.strays, Version(body.version, body.login)),
             )
         case e.VersionAdopted() as body:
             return _become_current(after, Version(body.version, body.login))
@@ -78,11 +84,13 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
             if body.version is None:
                 return replace(after, lineage=())
             return _become_current(after, Version(body.version, body.login or ""))
+        case e.VersionRetired() as body:
+            return replace(after, strays=_without(after.strays, body.version))
         case e.VersionDestroyed() as body:
             return replace(
                 after,
                 known=_destroyed(after.known, body.version),
-                lineage=tuple(v for v in after.lineage if v.id != body.version),
+                lineage=_without(after.lineage, body.version),
             )
         case e.RotationClosed() as body:
             return replace(after, open=None, fences=body.fences, tries=body.tries)
@@ -93,10 +101,19 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
 def _become_current(credential: Credential, version: Version) -> Credential:
     ids = [v.id for v in credential.lineage]
     kept = credential.lineage[: ids.index(version.id)] if version.id in ids else credential.lineage
-    known = credential.known
-    if version.id not in [v.id for v in known]:
-        known = (*known, version)
-    return replace(credential, lineage=(*kept, version), known=known)
+    known = _with(credential.known, version)
+    strays = _without(credential.strays, version.id)
+    if credential.current is not None and credential.current.id != version.id:
+        strays = _with(strays, credential.current)
+    return replace(credential, lineage=(*kept, version), known=known, strays=strays)
+
+
+def _with(versions: tuple[Version, ...], version: Version) -> tuple[Version, ...]:
+    return versions if version.id in [v.id for v in versions] else (*versions, version)
+
+
+def _without(versions: tuple[Version, ...], version: str) -> tuple[Version, ...]:
+    return tuple(v for v in versions if v.id != version)
 
 
 def _destroyed(known: tuple[Version, ...], version: str) -> tuple[Version, ...]:

@@ -75,9 +75,14 @@ class RotationCancelled(_Event, frozen=True, tag="rotation-cancelled.1"):
 
 
 class CandidateStaged(_Event, frozen=True, tag="candidate-staged.1"):
-    """The store holds the candidate, pending."""
+    """The store holds the candidate, pending.
+
+    `vacant`: the target showed that the login held no value before, so that nothing is lost by taking
+    the candidate away again.
+    """
 
     fingerprint: str
+    vacant: bool = False
 
 
 class CandidateReserved(_Event, frozen=True, tag="candidate-reserved.1"):
@@ -164,8 +169,8 @@ class RollbackVerified(_Event, frozen=True, tag="rollback-verified.1"):
     """The old version was seen to be in force: a fresh login with it succeeded.
 
     `observed` is "login"; "verifier" where the target showed the old verifier in force and nobody has the
-    plain value; "refused" where there was no old version and the candidate was seen refused;
-    "nothing" where the target was never asked to change.
+    plain value; "refused" where there was no old version and the candidate was seen refused; "revoked" where
+    there was none and what the target made was revoked; "nothing" where the target was never asked to change.
     """
 
     observed: str = "login"
@@ -215,7 +220,10 @@ class PreviousCaptured(_Event, frozen=True, tag="previous-captured.1"):
 
 
 class AttemptStarted(_Event, frozen=True, tag="attempt-started.1"):
-    """The target is about to be asked to accept `version` on `login`; it can take effect until `deadline`."""
+    """The target is about to be asked to change `login`; the change can take effect until `deadline`.
+
+    `version` is the one that is to be accepted; with a leading `-`, the one that is to be made unusable.
+    """
 
     attempt: int
     version: str
@@ -274,6 +282,7 @@ class RotationOpened(_Event, frozen=True, tag="rotation-opened.1"):
     environment: str
     version: str
     ordinal: int
+    login: str = ""
 
 
 class VersionAdopted(_Event, frozen=True, tag="version-adopted.1"):
@@ -289,6 +298,12 @@ class CurrentChanged(_Event, frozen=True, tag="current-changed.1"):
     rotation_id: UUID
     version: str | None
     login: str | None
+
+
+class VersionRetired(_Event, frozen=True, tag="version-retired.1"):
+    """The target was seen to refuse a version that is not current any more."""
+
+    version: str
 
 
 class VersionDestroyed(_Event, frozen=True, tag="version-destroyed.1"):
@@ -341,7 +356,9 @@ RotationEvent: TypeAlias = (
 )
 """Every event of a Rotation."""
 
-CredentialEvent: TypeAlias = RotationOpened | VersionAdopted | CurrentChanged | VersionDestroyed | RotationClosed
+CredentialEvent: TypeAlias = (
+    RotationOpened | VersionAdopted | CurrentChanged | VersionRetired | VersionDestroyed | RotationClosed
+)
 """Every event of a Credential."""
 
 Event: TypeAlias = RotationEvent | CredentialEvent

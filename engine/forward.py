@@ -6,6 +6,8 @@ Rule 2: nothing here catches an outcome of a port; the runner does.
 
 from __future__ import annotations
 
+from typing import Final
+
 from engine import events as e
 from engine.errors import Rejected, Unavailable, Uncertain
 from engine.events import Cause, CredentialEvent, RotationEvent
@@ -17,19 +19,20 @@ from engine.ports import Probe
 from engine.process import Effect
 from engine.values import CredentialValue, Form, Secret, deadline_after
 
-UNIT = 1 << 53
+_UNIT: Final = 1 << 53
+_REPLACING: Final = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.SCRIPT)
+"""Where a login holds one value, so that the first rotation replaces what nobody else may know."""
 
 
 def jitter(performance: Performance) -> float:
     """Return a random number from 0 up to 1."""
-    return int.from_bytes(performance.world.entropy.draw(7), "big") % UNIT / UNIT
+    return int.from_bytes(performance.world.entropy.draw(7), "big") % _UNIT / _UNIT
 
 
 def stage(performance: Performance) -> None:
     """Have the store hold the candidate, before the target is touched."""
     rotation, plan = performance.rotation, performance.rotation.plan
-    if rotation.previous is None and plan.strategy is Strategy.SINGLE and plan.settable:
-        _capture(performance)
+    vacant = _capture(performance) if rotation.previous is None and plan.strategy in _REPLACING else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
         performance.record(e.CandidateReserved())
@@ -38,7 +41,7 @@ def stage(performance: Performance) -> None:
     performance.store.stage(performance.path, rotation.candidate, value)
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
-    performance.record(e.CandidateStaged(performance.fingerprint(value)))
+    performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
 
 
 def _fresh(performance: Performance) -> CredentialValue:
@@ -57,17 +60,22 @@ def _fresh(performance: Performance) -> CredentialValue:
     return CredentialValue(rotation.login, secret)
 
 
-def _capture(performance: Performance) -> None:
-    """Take what the target shows of the value in force into the store, so that there is a way back."""
+def _capture(performance: Performance) -> bool:
+    """Take what the target shows of the value in force into the store, so that there is a way back.
+
+    Returns whether the target showed that no value is in force.
+    """
     rotation = performance.rotation
-    shown = performance.target.probe(CredentialValue(rotation.login, None)).restorable
-    if shown is None:
-        return
+    sighting = performance.target.probe(CredentialValue(rotation.login, None))
+    shown = sighting.restorable
+    if shown is None or not rotation.plan.settable:
+        return sighting.probe is Probe.REFUSED
     version = f"v0-{rotation.id.hex[:6]}"
     performance.store.stage(performance.path, version, shown)
     performance.store.discard(performance.path, version, destroy=False)
     captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
     performance.record(captured, noted=[e.VersionAdopted(version, rotation.login)])
+    return False
 
 
 def look(performance: Performance) -> None:
@@ -190,15 +198,41 @@ def retire(performance: Performance) -> None:
     """Make the old version unusable and prove it: old refused, current accepted."""
     rotation = performance.rotation
     old, current = performance.previous(), performance.candidate()
-    performance.target.retire(old, keep=current, tag=performance.tag)
-    provable = old is not None and not _same(old, current)
+    _take_away(performance, rotation.previous or "", old, current)
+    provable = old is not None and old.form is Form.PLAIN and not _same(old, current)
     if old is not None and provable:
-        if old.form is Form.PLAIN:
-            performance.spend_login(old.username)
+        performance.spend_login(old.username)
         _expect(performance, old, Probe.REFUSED, "the old version")
     _expect(performance, current, Probe.ACCEPTED, "the current version")
+    if rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
+        _retire_strays(performance, current)
     _forget(performance)
-    performance.record(e.PreviousRetired(refused=provable))
+    noted = [e.VersionRetired(rotation.previous)] if rotation.previous and provable else []
+    performance.record(e.PreviousRetired(refused=provable), noted=noted)
+
+
+def _take_away(performance: Performance, version: str, old: CredentialValue | None, current: CredentialValue) -> None:
+    """Ask the target to refuse a version, under an attempt: landing late it could hit what comes after."""
+    performance.begin_attempt(f"-{version}", old.username if old else current.username)
+    performance.target.retire(old, keep=current, tag=performance.tag)
+    performance.record(performance.end_attempt())
+
+
+def _retire_strays(performance: Performance, current: CredentialValue) -> None:
+    """Take out values that rotations which went wrong may have left in force beside the current one."""
+    rotation, world = performance.rotation, performance.world
+    for stray in world.credential(rotation.service, rotation.environment).strays:
+        if stray.id in (rotation.previous, rotation.candidate):
+            continue
+        value = performance.read(stray.id)
+        if value is None or value.form is not Form.PLAIN or _same(value, current):
+            continue
+        if not performance.can_spend_login(value.username):
+            continue  # the next rotation has logins to spend again
+        _take_away(performance, stray.id, value, current)
+        performance.spend_login(value.username)
+        _expect(performance, value, Probe.REFUSED, f"the left-over version {stray.id}")
+        performance.note([e.VersionRetired(stray.id)])
 
 
 def _same(old: CredentialValue, current: CredentialValue) -> bool:
@@ -223,7 +257,6 @@ def _forget(performance: Performance) -> None:
     credential = world.credential(rotation.service, rotation.environment)
     held = performance.store.versions(performance.path)
     gone = destroyable(rotation, credential, held, now=world.clock.now())
-    if gone:
-        performance.note([e.VersionDestroyed(version) for version in gone])
     for version in gone:
+        performance.note([e.VersionDestroyed(version)])
         performance.store.discard(performance.path, version, destroy=True)

@@ -67,7 +67,7 @@ class Operations:
             reason=reason,
             imported=imported,
             to=to,
-            held=self._held(credential, plan, logins) if credential.current is None else None,
+            held=self._held(credential, plan, logins),
         )
         until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
         rotation_id = world.ids.new()
@@ -86,10 +86,10 @@ class Operations:
             refuse_second(rotation, until=self._spell(rotation.grace.wall) if rotation.grace else "")
 
     def _held(self, credential: Credential, plan: Plan, logins: tuple[str, ...]) -> Version | None:
-        """Return what the store calls current where the log knows of nothing: taken over as the previous version."""
+        """Return what the store calls current where the log says otherwise: taken over as the old version."""
         store = self._world.bind(credential.service, credential.environment).store
         current = store.versions(plan.path).current
-        if current is None:
+        if current is None or (credential.current is not None and credential.current.id == current):
             return None
         value = store.read(plan.path, CURRENT)
         if value is None:

@@ -22,6 +22,7 @@ from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
 from engine.machine import ENDED, State, following
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
+from engine.process import free_at
 from engine.rotation import Rotation
 from engine.values import CredentialValue, Instant, Secret, fingerprint
 
@@ -162,6 +163,11 @@ class Performance:
         """Record that a login which may be refused is about to be tried, where the target counts them."""
         if self.rotation.plan.login_budget is not None:
             self.record(e.LoginTried(login))
+
+    def can_spend_login(self, login: str) -> bool:
+        """Tell whether one more refused login is within the target's budget."""
+        budget = self.rotation.plan.login_budget
+        return budget is None or free_at(self.rotation, login, budget, 1) <= self.world.clock.now().wall
 
     def read(self, version: str | None) -> CredentialValue | None:
         """Return what the store holds under a version; None for no version, or where it holds none."""

@@ -10,7 +10,7 @@ from engine.credential import Credential
 from engine.errors import PortError, Rejected
 from engine.events import Cause, RotationEvent
 from engine.machine import State
-from engine.plan import Plan
+from engine.plan import Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
 from engine.rotation import Rotation
@@ -30,10 +30,14 @@ def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
 def can_go_back(rotation: Rotation) -> bool:
     """Tell whether there is something to go back to.
 
-    Without an earlier version a rotation can be undone until promotion begins; then the stores have nothing
-    else to call current.
+    Without an earlier version a rotation can be undone until promotion begins (then the stores have nothing
+    else to call current), and, where a login holds one value, until that may have been replaced: a
+    candidate that is taken away then leaves nothing that works.
     """
-    return rotation.previous is not None or not rotation.promotable
+    if rotation.previous is not None:
+        return True
+    adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
+    return not rotation.promotable and (adds or not rotation.attempted)
 
 
 def cause_of(effect: Effect, error: PortError) -> Cause:
@@ -126,13 +130,14 @@ def _trouble(seen: Verification) -> tuple[str, str, str] | None:
 def destroyable(rotation: Rotation, credential: Credential, held: Holdings, *, now: Moment) -> list[str]:
     """Return the versions that the store may forget, oldest first.
 
-    Only versions that were current once and seen refused when they were retired, that no label points at,
-    whose last attempt is past its deadline, and with two newer generations at least; the newest
+    Only versions that were current once and that the target was seen to refuse since, that no label points
+    at, whose last attempt is past its deadline, and with two newer generations at least; the newest
     `versions_kept` always stay. A version that failed was never current: it is quarantined, and stays.
     """
     kept = max(rotation.plan.versions_kept, 3)
     generations = [v.id for v in credential.known if v.id in held.versions]
     in_use = {held.current, held.previous, held.pending, rotation.candidate, rotation.previous}
+    in_use |= {stray.id for stray in credential.strays}
     in_flight = {f.version for f in rotation.fences if f.until > now.wall}
     in_flight |= {a.version for a in rotation.attempts if a.deadline > now.wall}
     return [v for v in generations[: max(len(generations) - kept, 0)] if v not in in_use | in_flight]

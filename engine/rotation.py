@@ -21,7 +21,7 @@ from engine.values import Deadline, Instant
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One try to make the target accept `version` on `login`; it can take effect until `deadline`.
+    """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
 
     `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
     `done`: the answer was that it took effect.
@@ -63,6 +63,8 @@ class Rotation(msgspec.Struct, frozen=True):
     ended_at: Instant | None = None
     captured: bool = False
     """The previous version is what the target showed of the value in force (a verifier)."""
+    vacant: bool = False
+    """The candidate's login held no value before."""
     fingerprint: str = ""
     attempts: tuple[Attempt, ...] = ()
     fences: tuple[e.Fence, ...] = ()
@@ -152,7 +154,7 @@ def _enter(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
     """Fold what an event that changed the state carries."""
     match body:
         case e.CandidateStaged():
-            return replace(rotation, fingerprint=body.fingerprint)
+            return replace(rotation, fingerprint=body.fingerprint, vacant=body.vacant)
         case e.CandidateApplied():
             marked = _mark(rotation, body.attempt, settled=True)
             return replace(marked, fingerprint=body.fingerprint or rotation.fingerprint)
@@ -232,6 +234,7 @@ def _stay(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
             | e.RotationOpened()
             | e.VersionAdopted()
             | e.CurrentChanged()
+            | e.VersionRetired()
             | e.VersionDestroyed()
             | e.RotationClosed()
         ):

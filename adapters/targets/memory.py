@@ -209,6 +209,13 @@ class MemoryTarget:
                 if not any(value.username == username and held.holds(value) for value in values)
             ]
 
+    def wrong_logins(self, username: str) -> int:
+        """Return how many wrong logins of `username` the target counts at this moment."""
+        with self._keeping.opened() as accounts:
+            login = accounts.logins.get(username, Login())
+            self._is_locked(login)
+            return len(login.wrong)
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def _enter(self, what: str, deadline: Instant | None, fault: Fault | None) -> None:

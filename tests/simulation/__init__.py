@@ -1,0 +1,1 @@
+"""Simulations: the real engine against memory adapters under injected faults."""

@@ -1,0 +1,145 @@
+"""The invariants of the design, as predicates over target, stores, log and clock.
+
+I1 to I9 are judged here; I11 and I12 at the end of a run; L1 by the driver in world.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine import events as e
+from engine.facts import Fact, encode
+from engine.machine import ENDED, State
+from engine.plan import Strategy
+from engine.rotation import Rotation
+from tests.simulation.faults import WRITES
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Simulation
+
+
+class Violation(AssertionError):
+    """An invariant of the design does not hold."""
+
+
+def check_world(world: Simulation) -> None:
+    """I1, I2, I3, I7 and the login budget of I8: what must hold between any two calls."""
+    held = world.store.versions(world.path)
+    values = []
+    for version in held.versions:
+        value = world.value(version)
+        assert value is not None, "a store lists a version that it does not hold"
+        values.append(value)
+        if world.seen_values.setdefault(version, value) != value:
+            raise Violation(f"I7: the value of {version} changed")
+    for version in set(world.seen_values) - set(held.versions) - world.gone:
+        world.gone.add(version)
+        if world.target.accepts(world.seen_values[version]):
+            raise Violation(f"I7: {version} left the store, and the target accepts it")
+    if world.takeover:
+        values.append(world.initial)  # what is taken over is known to its consumers, not to a store
+    if not any(world.target.accepts(value) for value in values):
+        raise Violation("I1: nothing that a store holds is accepted")
+    strangers = world.target.strangers(values)
+    if world.capabilities.issues_value:
+        tags = _open_tags(world)
+        strangers = [(login, value) for login, value in strangers if value.tag not in tags]
+    if strangers:
+        raise Violation(f"I2: the target accepts what no store holds: {strangers}")
+    current = world.value(held.current)
+    overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
+    if overlap and current is not None and not world.target.accepts(current):
+        raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
+    budget = world.capabilities.login_budget
+    if budget is not None and world.wrong_logins() > budget.tries:
+        raise Violation("I8: more wrong logins than the target's budget")
+
+
+def _open_tags(world: Simulation) -> set[str]:
+    """Return the tags of attempts whose outcome is open: what carries them is looked for on resume."""
+    return {f"{r.id.hex[:12]}-a{a.number}" for r in world.fold.values() for a in r.attempts if not a.closed}
+
+
+def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
+    """I6 and I8, at the moment a write is sent to the target."""
+    if call not in WRITES:
+        return
+    live = [r for r in world.fold.values() if r.state not in ENDED]
+    if len(live) != 1:
+        raise Violation(f"I6: {call} without an open rotation")
+    rotation = live[0]
+    if call in ("target.apply", "target.restore"):
+        _check_attempt(world, call, rotation)
+    if call == "target.apply" and not world.capabilities.issues_value and world.value(rotation.candidate) is None:
+        raise Violation("I6: applied before it was staged")
+    if call == "target.retire" and args[0] is not None:
+        if rotation.state is not State.RETIRING:
+            raise Violation(f"I6: retired while {rotation.state}")
+        if rotation.grace and world.clock.at < rotation.grace.wall and not world.ended_early:
+            raise Violation("I6: retired within the grace period")
+
+
+def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
+    last = rotation.attempts[-1] if rotation.attempts else None
+    if last is None or last.closed:
+        raise Violation(f"I6: {call} without a recorded attempt")
+    if last.deadline <= world.clock.at:
+        raise Violation("I8: sent after the deadline of its attempt")
+    for other in (a for r in world.fold.values() for a in r.attempts):
+        if other.version != last.version and other.login == last.login and not other.closed:
+            if other.deadline > world.clock.at:
+                raise Violation(f"I8: {call} while {other} may still take effect")
+
+
+def check_fact(world: Simulation, fact: Fact) -> None:
+    """I4 and I9 of every fact, and I5 of what it claims."""
+    raw = encode(fact) + msgspec.json.encode(fact)
+    for value in world.seen_values.values():
+        if value.revealed().encode() in raw:
+            raise Violation("I9: a secret stands in the log")
+    if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
+        raise Violation("I4: two rotations are open")
+    rotation = world.fold.get(fact.originator_id)
+    if rotation is not None and world.clock.quiet:
+        _check_truth(world, rotation, fact.body)
+
+
+def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
+    """I5, judged where no late effect is still under way."""
+    candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
+    accepts = world.target.accepts
+    match body:
+        case e.CandidateVerified():
+            if candidate is None or not accepts(candidate):
+                raise Violation("I5: verified, but the candidate is not accepted")
+        case e.PreviousRetired():
+            if candidate is None or not accepts(candidate):
+                raise Violation("I5: completed, but the current version is not accepted")
+            if body.refused and previous is not None and accepts(previous):
+                raise Violation("I5: completed, but the old version is still accepted")
+        case e.RollbackVerified(observed="login"):
+            if previous is None or not accepts(previous):
+                raise Violation("I5: rolled back, but the old version is not accepted")
+            if world.store.versions(world.path).current != rotation.previous:
+                raise Violation("I5: rolled back, but the store calls another version current")
+        case _:
+            return
+
+
+def check_end(world: Simulation) -> None:
+    """What the store calls current works, the chain is whole, and the dual slots are not littered."""
+    current = world.value(world.store.versions(world.path).current)
+    last = list(world.fold.values())[-1] if world.fold else None
+    if current is not None and not world.target.accepts(current):
+        if last is None or last.state not in (State.ROLLBACK_FAILED, State.FAILED):
+            raise Violation("the store's current version is not accepted at the end")
+    if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
+        failed = any(r.state is State.FAILED for r in world.fold.values())
+        known = not (world.takeover and last.plan.strategy is Strategy.ISSUE)  # keys of before are nobody's to revoke
+        if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
+            raise Violation("values besides the current one are in force after a completed rotation")
+    verdict = world.log.verify()
+    if not verdict.ok:
+        raise Violation(f"I11: the chain is broken at {verdict.first_bad_position}")

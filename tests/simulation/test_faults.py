@@ -1,0 +1,126 @@
+"""Whatever breaks at whichever call, nothing is lost: the invariants of the design under planned faults."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.targets.memory_options import MemoryOptions
+from engine.machine import State
+from engine.plan import RetryClass, Strategy
+from tests.simulation.faults import CALLS, Fault
+from tests.simulation.world import Simulation, run
+
+
+def _faults() -> st.SearchStrategy[Fault]:
+    """Draw one fault: at which call, which time, of which kind."""
+    return st.sampled_from(sorted(CALLS)).flatmap(
+        lambda call: st.builds(
+            Fault,
+            call=st.just(call),
+            nth=st.integers(1, 30 if call == "log.append" else 10),
+            kind=st.sampled_from(CALLS[call]),
+            late=st.sampled_from([0.01, 1.0, 2.5, 4.0, 4.9]),
+        )
+    )
+
+
+def _options(strategy: Strategy) -> st.SearchStrategy[MemoryOptions]:
+    """Draw how the target behaves beyond its strategy: lockout, what may be repeated, what it shows."""
+    shows = st.booleans() if strategy in (Strategy.SINGLE, Strategy.ALTERNATING) else st.just(False)
+    return st.builds(
+        MemoryOptions,
+        lockout_after=st.none() | st.integers(3, 6),
+        retry=st.none() | st.sampled_from(RetryClass),
+        shows_restorable=shows,
+    )
+
+
+def test_every_call_has_faults_and_calm_rotations_complete() -> None:
+    """Without faults two rotations complete, and every call that can fail is made or is only for going back."""
+    backward = {"target.restore", "store.discard"}
+    for strategy in Strategy:
+        simulation = run(strategy)
+        assert [r.state for r in simulation.fold.values()] == [State.COMPLETED, State.COMPLETED]
+        assert set(CALLS) - set(simulation.calls) <= backward
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("takeover", [False, True], ids=["known", "takeover"])
+def test_any_single_fault_anywhere(strategy: Strategy, takeover: bool) -> None:
+    """Every kind of fault at every call of two rotations: the invariants hold and everything ends."""
+    calm = run(strategy, takeover=takeover)
+    plans = [
+        Fault(call, nth, kind, late=2.0)
+        for call, kinds in CALLS.items()
+        for nth in range(1, calm.calls[call] + 1)
+        for kind in kinds
+    ]
+    used = sum(len(run(strategy, [fault], takeover=takeover).used) for fault in plans)
+    assert used == len(plans), "a planned fault did not happen"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+@settings(max_examples=400)
+@given(data=st.data())
+def test_fault_plans(strategy: Strategy, data: st.DataObject) -> None:
+    """Up to eight faults over three rotations, drawn as data so that a failing plan shrinks to a short story."""
+    run(
+        strategy,
+        data.draw(st.lists(_faults(), max_size=8)),
+        rotations_wanted=data.draw(st.integers(1, 3)),
+        takeover=data.draw(st.booleans()),
+        automatic=data.draw(st.booleans()),
+        options=data.draw(_options(strategy)),
+        seed=data.draw(st.integers(0, 99)),
+    )
+
+
+@pytest.mark.slow
+def test_crowded_plans_of_seeds() -> None:
+    """Three thousand seeds of up to twelve faults; a violation names the seed to run again."""
+    pairs: set[tuple[State, str]] = set()
+    kinds: set[tuple[str, str]] = set()
+    for seed in range(3000):
+        simulation = _seeded(seed)
+        pairs |= simulation.pairs
+        kinds |= {(fault.call, fault.kind) for fault in simulation.used}
+    every_kind = {(call, kind) for call, kinds_of in CALLS.items() for kind in kinds_of}
+    assert kinds == every_kind, f"faults that never happened: {sorted(every_kind - kinds)}"
+    assert len(pairs) >= 50, f"only {len(pairs)} pairs of state and event were seen"
+
+
+def _seeded(seed: int) -> Simulation:
+    """Return the run of a seed; the same seed is the same run."""
+    source = random.Random(seed)
+    strategy = source.choice(list(Strategy))
+    faults = []
+    for _ in range(source.randint(1, 12)):
+        call = source.choice(sorted(CALLS))
+        nth = source.randint(1, 30 if call == "log.append" else 10)
+        faults.append(Fault(call, nth, source.choice(CALLS[call]), source.choice([0.01, 1.0, 2.5, 4.9])))
+    try:
+        return run(
+            strategy,
+            faults,
+            rotations_wanted=source.randint(1, 3),
+            takeover=source.random() < 0.3,
+            automatic=source.random() < 0.8,
+            seed=seed,
+        )
+    except AssertionError as violation:
+        violation.add_note(f"seed {seed}: {strategy}, {faults}")
+        raise
+
+
+def test_the_same_seed_is_the_same_log() -> None:
+    """Ten seeds, run twice: byte-identical logs."""
+    for seed in range(10):
+        first, second = _seeded(seed), _seeded(seed)
+        assert first.log.verify() == second.log.verify()
+        assert first.log.head() > 0
