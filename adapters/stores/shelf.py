@@ -92,7 +92,7 @@ class Shelf:
 
 
 def check_names(path: str, version: str) -> None:
-    """Raise `Rejected` where `path` or `version` is no name: empty, endless, or with control characters.
+    """Raise `Rejected` where `path` or `version` is no name: empty, endless, or not printable.
 
     A path is a name and never a place in a file system, so dots and slashes mean nothing in it.
     """
@@ -117,10 +117,9 @@ def _fault(name: str) -> str:
         return "it is empty"
     if len(name) > NAME_LENGTH_MAX:
         return f"it has more than {NAME_LENGTH_MAX} characters"
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in name):
-        return "it has control characters"
-    return "" if _is_text(name) else "it has lone surrogates, which is not Unicode text"
+    # Control characters, lone surrogates and line separators are among what is not printable.
+    return "" if name.isprintable() else "it has characters that cannot be printed"
 
 
 def _is_text(text: str) -> bool:
-    return not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
+    return text.isascii() or not any(0xD800 <= ord(character) <= 0xDFFF for character in text)
