@@ -56,10 +56,10 @@ def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
     stores = _entries(given.get("secretStores"), ("secretStores",), _store, report)
     services = _entries(given.get("services"), ("services",), _service, report)
     checks.check(stores, services, given, report)
-    state = _state(given.get("state"), path.parent, report) if isinstance(given.get("state"), str) else None
+    state = given.get("state")
     return Configuration(
         path=path,
-        state=state,
+        state=_state(state, path.parent, report) if isinstance(state, str) else None,
         stores=stores,
         services=services,
         problems=tuple(report.notes),
@@ -233,7 +233,7 @@ def _bytes(path: Path) -> bytes:
     """Return the file, one byte more than is allowed at most, so that what is larger is refused by the reader."""
     try:
         # Non-blocking, so that a pipe without a writer is refused below rather than waited for.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file.read(BYTES_MAX + 1)
         reason, hint = "this is not a file.", ""

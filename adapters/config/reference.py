@@ -1,4 +1,4 @@
-"""docs/reference/configuration.md: every key, its form, its default and what it says, made from the types.
+"""The page docs/reference/configuration.md: every key, its form, its default and what it says, from the types.
 
 Rule: what is told here comes from the types and tables that the file is read with; only the frame is written here.
 """
@@ -90,7 +90,7 @@ def _section(title: str, cls: type[msgspec.Struct], *, note: str = "", level: in
 
 def _adapter(entry: str, adapter: StoreAdapter | TargetAdapter) -> Iterator[str]:
     extra = f" Needs the extra `{adapter.extra}`." if adapter.extra else ""
-    note = f"{adapter.summary.rstrip('.')}.{extra}"
+    note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{extra}"
     title = f"`{entry}` with `type: {adapter.name}`"
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
     for field in describe.structure(adapter.options).fields:

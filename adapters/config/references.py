@@ -82,7 +82,7 @@ def _member(secret: Secret, name: str, what: str) -> Secret:
 def _file(path: Path, what: str) -> Secret:
     try:
         # Non-blocking, so that a pipe without a writer is refused below rather than waited for.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             _refuse_shared(os.fstat(file.fileno()), what)
             raw = file.read(BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):

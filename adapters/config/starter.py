@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 COMMENTED: Final = """\
-  # A PostgreSQL database whose logins app_a and app_b take turns, so that nobody is ever locked out. Remove the
-  # first two characters of the lines to use it; docs/how-to tells how the roles are made.
+  # A PostgreSQL database whose logins app_a and app_b take turns, so that one of them always works.
+  # To use it, remove the "# " that the lines begin with; docs/how-to tells how the roles are made.
   #
   # app-db:
   #   type: postgresql

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from adapters.config import reference
 from engine import machine
 
 ROOT: Final = Path(__file__).parents[2]
@@ -53,7 +54,10 @@ The rotation is over, and its credential free for another one, in {ended}.
 """
 
 
-PAGES: Final[dict[str, Callable[[], str]]] = {"docs/reference/machine.md": machine_page}
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "docs/reference/configuration.md": reference.markdown,
+    "docs/reference/machine.md": machine_page,
+}
 """Path of a page from the root, and what makes it."""
 
 

@@ -99,7 +99,8 @@ def build(options: Any, context: Any) -> Any:
     import a_driver_that_nobody_has
 
 
-TARGET = TargetAdapter("widget", "a widget", Options, frozenset({Strategy.SINGLE, Strategy.ALTERNATING}), build, "widgets")
+STRATEGIES = frozenset({Strategy.SINGLE, Strategy.ALTERNATING})
+TARGET = TargetAdapter("widget", "a widget", Options, STRATEGIES, build, "widgets")
 STORE = StoreAdapter("drawer", "a drawer", StoreOptions, build, "widgets")
 '''
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,8 @@ def test_a_target_is_told_all_that_it_needs(tmp_path: Path, plugin: Path, monkey
     keys = "host: x\n    environment: production\n    token: env://WIDGET"
     rotation = "usernames: [a, b], verification: {timeout: 7s}"
     wiring = wired(tmp_path, service(target="widget", strategy="alternating", keys=keys, rotation=rotation))
-    options, context = wiring.target("app")  # type: ignore[misc]
+    built: Any = wiring.target("app")
+    options, context = built
     assert options.host == "x"
     told = (context.service, context.environment, context.strategy, context.username, context.usernames)
     assert told == ("app", "production", "alternating", "app", ("a", "b"))
@@ -84,7 +86,7 @@ def test_a_driver_that_is_not_installed_is_named_with_its_extra(tmp_path: Path, 
 
 
 def test_a_service_that_is_not_there_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
-    with pytest.raises(NoSuchService, match="'appp'. Did you mean 'app'"):
+    with pytest.raises(NoSuchService, match=r"'appp'\. Did you mean 'app'"):
         wired(tmp_path, service()).service("appp")
 
 
@@ -150,7 +152,9 @@ def test_what_nobody_can_log_in_with_is_not_published(tmp_path: Path, unusable: 
 
 def test_a_password_is_made_as_the_service_says(tmp_path: Path) -> None:
     rotation = "password: {length: 40, alphabet: alphanumeric}"
-    assert wired(tmp_path, service(rotation=rotation)).password_rule("app") == PasswordRule(40, ALPHABETS["alphanumeric"])
+    assert wired(tmp_path, service(rotation=rotation)).password_rule("app") == PasswordRule(
+        40, ALPHABETS["alphanumeric"]
+    )
 
 
 def test_the_plan_is_that_of_the_service(tmp_path: Path) -> None:

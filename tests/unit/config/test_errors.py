@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.config.load import load
@@ -78,11 +79,11 @@ def test_an_unknown_key_of_a_service_may_have_meant_an_option_of_its_type() -> N
     assert only(service(keys="shows_restorabl: true")).hint == "Did you mean 'shows_restorable'?"
 
 
-IN_FILE = {
+IN_FILE: dict[type[msgspec.Struct], str] = {
     FileKeys: "version: 1\n{key}: {{}}\n",
     StoreKeys: "version: 1\nsecretStores: {{held: {{type: memory, {key}: 1}}}}\n",
 }
-IN_ROTATION = {
+IN_ROTATION: dict[type[msgspec.Struct], str] = {
     Rotation: "{key}: {{}}",
     Verification: "verification: {{{key}: 1}}",
     Rollback: "rollback: {{{key}: true}}",
@@ -94,7 +95,7 @@ IN_ROTATION = {
     ("section", "key", "reason"),
     [(section, key, reason) for section, keys in REFUSED.items() for key, reason in keys.items()],
 )
-def test_what_this_version_does_not_do_is_refused_by_name(section: type, key: str, reason: str) -> None:
+def test_what_this_version_does_not_do_is_refused_by_name(section: type[msgspec.Struct], key: str, reason: str) -> None:
     """Nothing that dsops or the plan of keyturn knows is swallowed."""
     if section in IN_FILE:
         problem = only(IN_FILE[section].format(key=key))
@@ -108,7 +109,7 @@ def test_what_this_version_does_not_do_is_refused_by_name(section: type, key: st
 
 @pytest.mark.parametrize(
     "key",
-    "service_groups metrics envs notifications policies transforms".split(),
+    ["service_groups", "metrics", "envs", "notifications", "policies", "transforms"],
 )
 def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
     assert key in REFUSED[FileKeys]
@@ -116,7 +117,19 @@ def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    "health_checks canary rollout discovery distribution notifications schedule timezone windows metrics hooks".split(),
+    [
+        "health_checks",
+        "canary",
+        "rollout",
+        "discovery",
+        "distribution",
+        "notifications",
+        "schedule",
+        "timezone",
+        "windows",
+        "metrics",
+        "hooks",
+    ],
 )
 def test_the_rotation_keys_of_later_versions_are_known(key: str) -> None:
     assert key in REFUSED[Rotation]
@@ -154,7 +167,9 @@ def test_a_wrong_form_is_told_with_what_is_expected(rotation: str, said: str) ->
     assert said in only(service(rotation=rotation)).message
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "version", "3", "{}", "services: []", "version: '1'", "version: true"])
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "version", "3", "{}", "services: []", "version: '1'", "version: true"]
+)
 def test_a_file_that_is_no_configuration_is_refused(text: str) -> None:
     assert problems(text)
 
@@ -173,7 +188,9 @@ def test_a_name_may_be_plain(name: str) -> None:
     assert list(reads(f"version: 1\nsecretStores: {{'{name}': {{type: memory}}}}\n").stores) == [name]
 
 
-@pytest.mark.parametrize("key", ["../x", "a/../b", "/etc/x", "a//b", "a/", "", ".", "..", "./a", "a\\\\b", "a b", "x" * 513])
+@pytest.mark.parametrize(
+    "key", ["../x", "a/../b", "/etc/x", "a//b", "a/", "", ".", "..", "./a", "a\\\\b", "a b", "x" * 513]
+)
 def test_a_key_cannot_lead_out_of_its_store(key: str) -> None:
     text = service().replace("key: default/app", f'key: "{key}"')
     assert only(text).key == "services.app.credential.key"
@@ -208,7 +225,7 @@ CANARY = "canary-3f9a"
         service(keys=f"environment: {CANARY.upper()}"),
         service(keys=f"publish: [{{store: {CANARY}, key: x}}]"),
         service(keys=f"publish: [{{store: other, key: x, template: '{{{{ {CANARY} }}}}'}}]"),
-        service(keys=f"publish: [{{store: other, key: x, template: '{{{{ canary_3f9a }}}}'}}]"),
+        service(keys="publish: [{store: other, key: x, template: '{{ canary_3f9a }}'}]"),
         service(keys=f"publish: {CANARY}"),
         service().replace("key: default/app", f"key: '{CANARY}!'"),
         f"version: {CANARY}",

@@ -122,7 +122,9 @@ def test_a_relative_path_starts_at_the_folder_of_the_configuration(tmp_path: Pat
     ],
     ids=["empty", "newline", "not UTF-8", "too large"],
 )
-def test_a_file_that_cannot_be_a_secret_is_refused(tmp_path: Path, reader: ReferenceReader, raw: bytes, why: str) -> None:
+def test_a_file_that_cannot_be_a_secret_is_refused(
+    tmp_path: Path, reader: ReferenceReader, raw: bytes, why: str
+) -> None:
     assert refusal(reader, write(tmp_path / "secret", raw)) == why
 
 

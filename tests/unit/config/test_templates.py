@@ -156,7 +156,7 @@ def test_a_template_may_use_the_options_that_are_set(plugin: object) -> None:
     """Plain ones; a reference is not plain, and an option without a value has no name."""
     text = "publish: [{store: other, key: x, template: '{{ %s }}'}]"
     for name in ("host", "port", "tls", "ratio", "username", "version", "environment"):
-        assert reads(service(target="widget", strategy="single", keys=f"host: x\n    {text % name}"))
+        assert "app" in reads(service(target="widget", strategy="single", keys=f"host: x\n    {text % name}")).services
     for name in ("database", "token", "admin_credentials", "nodes", "labels"):
         problem = only(service(target="widget", strategy="single", keys=f"host: x\n    {text % name}"))
         assert problem.key == "services.app.publish[0].template"

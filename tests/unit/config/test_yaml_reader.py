@@ -114,7 +114,9 @@ def test_an_empty_file_holds_nothing() -> None:
 def bomb() -> bytes:
     """Return 9^9 values in 400 bytes."""
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"{name}: &{name} [{', '.join([f'*{last}'] * 9)}]" for last, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    lines += [
+        f"{name}: &{name} [{', '.join([f'*{last}'] * 9)}]" for last, name in zip("abcdefgh", "bcdefghi", strict=True)
+    ]
     return "\n".join(lines).encode()
 
 
