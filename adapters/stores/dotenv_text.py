@@ -128,6 +128,8 @@ def _quoted(value: str) -> str:
         raise CannotCarry("some readers replace ${…} even within single quotes")
     if "'" not in value and "\\\\" not in value:
         return f"'{value}'"
+    if value.endswith('"'):
+        raise CannotCarry("some readers take a double quote at the end for the closing one")
     if "$" not in value and "`" not in value:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     raise CannotCarry("readers differ about $ and ` in double quotes, and it cannot stand in single quotes")

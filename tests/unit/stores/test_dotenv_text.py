@@ -91,7 +91,9 @@ def test_a_value_has_the_quotes_that_it_needs_and_no_more(value: str, written: s
     assert dotenv_text.write("", "KEY", value) == f"{written}\n"
 
 
-@pytest.mark.parametrize("value", ["a\0b", "a\rb", "it's $5", "it's `id`", "${HOME}", "ends with\\", "it's\\"])
+@pytest.mark.parametrize(
+    "value", ["a\0b", "a\rb", "it's $5", "it's `id`", "${HOME}", "ends with\\", "it's\\", 'it\'s "x"']
+)
 def test_what_readers_read_differently_is_refused(value: str) -> None:
     """The reason does not tell the value."""
     with pytest.raises(CannotCarry) as refused:

@@ -35,6 +35,7 @@ def is_in_the_way(tree: Any, names: list[str]) -> bool:
     return isinstance(tree, dict | list)
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(NAMES, TREES, max_size=3),
     st.lists(NAMES, min_size=1, max_size=3),

@@ -236,6 +236,7 @@ def test_exactly_one_key_source_is_configured(given: dict[str, object]) -> None:
         msgspec.convert(given, Options, dec_hook=lambda _, raw: Reference.parse(raw))
 
 
+@pytest.mark.slow
 def test_the_configured_source_is_used(tmp_path: Path, key_file: Path) -> None:
     """Paths start at the folder of the configuration, and the passphrase is read through the context."""
     context = StoreContext("local", tmp_path, tmp_path, lambda reference: Secret(f"canary-{reference}"))

@@ -19,6 +19,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(NAMES, TREES, max_size=3),
     st.lists(NAMES, min_size=1, max_size=3),
