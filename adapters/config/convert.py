@@ -10,6 +10,7 @@ import operator
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ def convert(value: object, expected: mi.Type, path: KeyPath, report: Report, ref
                 return value if _text(value, expected.type, path, report, form=form) else BAD
             return convert(value, expected.type, path, report, refused)
         case mi.StructType():
-            return struct(value, expected.cls, path, report, refused)
+            return struct(value, expected, path, report, refused)
         case mi.UnionType():
             return _union(value, expected, path, report, refused)
         case mi.ListType() | mi.VarTupleType() | mi.SetType() | mi.FrozenSetType():
@@ -54,13 +55,19 @@ def convert(value: object, expected: mi.Type, path: KeyPath, report: Report, ref
             return _scalar(value, expected, path, report)
 
 
-def struct(value: object, cls: type[msgspec.Struct], path: KeyPath, report: Report, refused: Refused) -> Any:
-    """Return a `cls` made of a mapping, or report everything that is wrong with it and return `BAD`."""
+@cache
+def structure(cls: type[msgspec.Struct]) -> mi.StructType:
+    """Return the fields of a Struct with their types; inspecting takes long enough to do it once."""
+    found = mi.type_info(cls)
+    assert isinstance(found, mi.StructType), "sections and options are Structs"
+    return found
+
+
+def struct(value: object, kind: mi.StructType, path: KeyPath, report: Report, refused: Refused) -> Any:
+    """Return the Struct of a mapping, or report everything that is wrong with it and return `BAD`."""
     if not isinstance(value, dict):
         report.error(path, f"{_said(value)} stands here; a mapping of keys is expected.")
         return BAD
-    kind = mi.type_info(cls)
-    assert isinstance(kind, mi.StructType), "options are msgspec Structs"
     return fields(value, kind, path, report, refused)
 
 

@@ -21,13 +21,6 @@ REFERENCE_PATTERN: Final = r"^(store://[^/]+/.+|env://.+|file://.+)$"
 DURATION_PATTERN: Final = r"^[0-9]{1,9}(us|ms|s|m|h|d)$"
 
 
-def structure(cls: type[msgspec.Struct]) -> mi.StructType:
-    """Return the fields of a Struct with their types."""
-    found = mi.type_info(cls)
-    assert isinstance(found, mi.StructType), "a section is a Struct"
-    return found
-
-
 def summary(cls: type[msgspec.Struct]) -> str:
     """Return the first paragraph of a Struct's docstring."""
     return inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")

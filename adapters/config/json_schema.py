@@ -13,6 +13,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from adapters.config import describe
+from adapters.config.convert import structure
 from adapters.config.schema import NAME_PATTERN, FileKeys, ServiceKeys, StoreKeys
 from adapters.registry import SHIPPED, STORE_GROUP, TARGET_GROUP, store_adapter, target_adapter
 from engine.adapter import Duration, Reference, StoreAdapter, TargetAdapter
@@ -57,7 +58,7 @@ def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter) ->
 def _object(cls: type[msgspec.Struct]) -> dict[str, Any]:
     texts = describe.descriptions(cls)
     properties: dict[str, Any] = {}
-    fields = describe.structure(cls).fields
+    fields = structure(cls).fields
     for field in fields:
         about: dict[str, Any] = {"description": texts[field.name]} if field.name in texts else {}
         usual = describe.default(field)

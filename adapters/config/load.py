@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
-import msgspec.inspect as mi
 
 from adapters.config import checks, refused, schema
-from adapters.config.convert import BAD, fields, members, struct, unknown_keys
+from adapters.config.convert import BAD, fields, members, struct, structure, unknown_keys
 from adapters.config.model import Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
 from adapters.config.schema import NAME_FORM, FileKeys, ServiceKeys, StoreKeys
@@ -50,7 +49,7 @@ def parse(raw: bytes, *, path: Path, shown: str = "") -> Configuration:
 
 
 def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
-    struct(root, FileKeys, (), report, refused.REFUSED)
+    struct(root, structure(FileKeys), (), report, refused.REFUSED)
     # What is wrong at the top does not hide what is wrong below it.
     given: Mapping[str, Any] = root if isinstance(root, dict) else {}
     stores = _entries(given.get("secretStores"), ("secretStores",), _store, report)
@@ -153,14 +152,12 @@ def _split(
     Return our keys, `BAD` in place of a wrong one, and the options, None where they are not right. Where the
     adapter is not known, nobody can say whether a key is one of its options, so only ours are judged.
     """
-    common = mi.type_info(cls)
-    assert isinstance(common, mi.StructType), "the sections of the schema are Structs"
+    common = structure(cls)
     ours: list[str] = [field.encode_name for field in common.fields]
     own = members(entry, common, path, report, refused.REFUSED)
     if adapter is None:
         return own, None
-    theirs = mi.type_info(adapter.options)
-    assert isinstance(theirs, mi.StructType), "the options of an adapter are a Struct"
+    theirs = structure(adapter.options)
     names: list[str] = [field.encode_name for field in theirs.fields]
     assert not set(names) & set(ours), f"the options of {adapter.name} take a name that every entry has"
     rest = {key: value for key, value in entry.items() if key not in ours}

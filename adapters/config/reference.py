@@ -13,6 +13,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from adapters.config import describe, refused, schema
+from adapters.config.convert import structure
 from adapters.config.starter import starter
 from adapters.config.yaml_reader import ALIASES_MAX, BYTES_MAX, DEPTH_MAX, NODES_MAX
 from adapters.registry import SHIPPED, STORE_GROUP, TARGET_GROUP, store_adapter, target_adapter
@@ -82,7 +83,7 @@ def _section(title: str, cls: type[msgspec.Struct], *, note: str = "", level: in
     """Yield the heading and table of a section, then those of the sections in it."""
     about = " ".join(text for text in (describe.summary(cls), note) if text)
     yield f"{'#' * level} {title}\n\n{about}\n\n{_table(cls)}"
-    for field in describe.structure(cls).fields:
+    for field in structure(cls).fields:
         for inner in describe.nested(field.type):
             repeated = "[]" if isinstance(field.type, mi.VarTupleType | mi.ListType) else ""
             yield from _section(f"{title.rstrip('`')}.{field.encode_name}{repeated}`", inner, level=min(level + 1, 4))
@@ -93,14 +94,14 @@ def _adapter(entry: str, adapter: StoreAdapter | TargetAdapter) -> Iterator[str]
     note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{extra}"
     title = f"`{entry}` with `type: {adapter.name}`"
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
-    for field in describe.structure(adapter.options).fields:
+    for field in structure(adapter.options).fields:
         for inner in describe.nested(field.type):
             yield from _section(f"`{field.encode_name}` of `{adapter.name}`", inner, level=4)
 
 
 def _table(cls: type[msgspec.Struct]) -> str:
     texts = describe.descriptions(cls)
-    fields = describe.structure(cls).fields
+    fields = structure(cls).fields
     if not fields:
         return "It has no options.\n"
     rows = [

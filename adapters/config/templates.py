@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -118,6 +119,7 @@ def compile_template(text: str, known: Collection[str] | None) -> PublishTemplat
     return PublishTemplate(compiled, names)
 
 
+@cache
 def _environment() -> ImmutableSandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment

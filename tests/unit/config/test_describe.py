@@ -12,6 +12,7 @@ import pytest
 
 from adapters.config import describe, schema
 from adapters.config.build import Wiring
+from adapters.config.convert import structure
 from adapters.config.json_schema import json_schema, schema_for
 from adapters.config.load import load
 from adapters.config.reference import markdown
@@ -28,7 +29,7 @@ SECTIONS = [schema.FileKeys, schema.StoreKeys, schema.ServiceKeys]
 def sections(cls: type) -> Iterator[type]:
     """Yield a section and all sections in it."""
     yield cls
-    for field in describe.structure(cls).fields:
+    for field in structure(cls).fields:
         for inner in describe.nested(field.type):
             yield from sections(inner)
 
@@ -36,7 +37,7 @@ def sections(cls: type) -> Iterator[type]:
 @pytest.mark.parametrize("section", [each for top in SECTIONS for each in sections(top)])
 def test_every_key_is_described(section: type) -> None:
     described = describe.descriptions(section)
-    assert {field.name for field in describe.structure(section).fields} == set(described)
+    assert {field.name for field in structure(section).fields} == set(described)
     assert all(text.endswith(".") for text in described.values())
 
 
@@ -112,7 +113,7 @@ def test_the_reference_page_has_every_key_every_refusal_and_every_type() -> None
     page = markdown()
     for top in SECTIONS:
         for section in sections(top):
-            for field in describe.structure(section).fields:
+            for field in structure(section).fields:
                 assert f"| `{field.encode_name}` |" in page
     for keys in REFUSED.values():
         for key, reason in keys.items():

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.config import describe, refused, schema
+from adapters.config import refused, schema
+from adapters.config.convert import structure
 from adapters.config.load import parse
 from adapters.config.problems import ConfigInvalid
 from adapters.config.starter import starter
@@ -41,7 +42,7 @@ KEYS = sorted(
             schema.Rollback,
             schema.Retry,
         )
-        for field in describe.structure(cls).fields
+        for field in structure(cls).fields
     }
     | {key for keys in refused.REFUSED.values() for key in keys}
     | {"host", "path", "key_file", "admin_credentials", "username", "store", "key", "template", "from"}
@@ -145,7 +146,7 @@ def typos(word: str) -> list[str]:
 def test_nearly_every_typo_is_told_with_the_key_that_was_meant() -> None:
     """95 of 100 typos of one letter, over all keys of `rotation`."""
     hits: list[bool] = []
-    known = [field.encode_name for field in describe.structure(schema.Rotation).fields]
+    known = [field.encode_name for field in structure(schema.Rotation).fields]
     for key in known:
         for typo in set(typos(key)) - set(known) - set(refused.REFUSED[schema.Rotation]):
             with pytest.raises(ConfigInvalid) as raised:

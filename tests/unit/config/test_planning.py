@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from adapters.config import describe
+from adapters.config.convert import structure
 from adapters.config.planning import plan_for
 from adapters.config.schema import Rotation
 from engine.errors import StrategyImpossible
@@ -71,7 +72,7 @@ def test_a_key_of_rotation_is_in_the_plan(key: str, rotation: str, field: str, v
 
 def leaves(cls: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
     """Yield every key of a section that has no keys below it, and those that may have."""
-    for field in describe.structure(cls).fields:
+    for field in structure(cls).fields:
         inner = list(describe.nested(field.type))
         if field.encode_name == "alphabet" or not inner:
             yield prefix + field.encode_name
