@@ -6,17 +6,17 @@ Rule 2: every port passes through `wrap` once, so that a test can put something 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, cast
-from urllib.parse import unquote, urlsplit
 
 from adapters.config.build import Wiring
 from adapters.config.model import Configuration, Service
 from adapters.event_store.sqlite import SqliteEventLog
+from adapters.quick_status import LOG_FILE
 from adapters.system import FileOwnership, RandomIds, SystemClock, SystemEntropy, installation_key, own_folder
-from engine.errors import ExitCode, KeyturnError, NoSuchService
+from engine.errors import NoSuchService
 from engine.facts import Recorded
 from engine.operations import Operations
 from engine.performance import Binding, World
@@ -25,12 +25,6 @@ from engine.ports import EventLog, Place, SecretStore, Target
 from engine.runner import Runner
 from engine.values import SECOND, Instant, Microseconds
 
-LOG: Final = "events.db"
-"""The file of the event log in the state folder."""
-
-VIEWS: Final = "views.db"
-"""The file of the read models in the state folder: it can be deleted, and is made again from the log."""
-
 _FINGERPRINT_KEY: Final = "fingerprint.key"
 _LOCKS: Final = "locks"
 _SLICE: Final = Microseconds(SECOND // 2)
@@ -38,13 +32,6 @@ _SLICE: Final = Microseconds(SECOND // 2)
 
 Wrap: TypeAlias = Callable[[str, object], object]
 """Given the name of a port ("target", "store", "place", "log") and the port, returns what is used in its place."""
-
-
-class StateUnsupported(KeyturnError):
-    """State cannot be kept at {state}: this version of keyturn keeps it in a folder of this machine."""
-
-    exit_code = ExitCode.USAGE
-    hint = "Give a path, or file:///PATH, with --state, KEYTURN_STATE or `state:` in the configuration."
 
 
 def unwrapped(name: str, port: object) -> object:
@@ -80,35 +67,10 @@ class Installation:
         return self.wiring.plan_for(service.name, self.binding(service).target.capabilities)
 
 
-def state_folder(configuration: Configuration | None, given: str | None, environ: Mapping[str, str]) -> Path:
-    """Return where the state is: `given`, else KEYTURN_STATE, else the configuration, else the user's data folder.
-
-    Raises `StateUnsupported` where that is no folder of this machine.
-    """
-    text = given or environ.get("KEYTURN_STATE")
-    if text:
-        return _path_of(text)
-    if configuration is not None and configuration.state is not None:
-        return configuration.state
-    import platformdirs
-
-    return platformdirs.user_data_path("keyturn", appauthor=False)
-
-
-def _path_of(text: str) -> Path:
-    if "://" not in text:
-        return Path(text).expanduser().absolute()
-    address = urlsplit(text)
-    if address.scheme != "file" or address.netloc not in {"", "localhost"} or not address.path:
-        # Shown without what may be a login in it.
-        raise StateUnsupported(state=f"{address.scheme}://…")
-    return Path(unquote(address.path))
-
-
 def establish(state: Path) -> None:
     """Make the state folder with an empty log and the key of fingerprints; what is there stays as it is."""
     own_folder(state)
-    SqliteEventLog.create(state / LOG)
+    SqliteEventLog.create(state / LOG_FILE)
     installation_key(state / _FINGERPRINT_KEY)
 
 
@@ -125,7 +87,7 @@ def compose(
     Opens the log, which must be there (`establish` makes it), and nothing else: stores and targets are built when they
     are used. Raises the errors of the event store and of the state folder.
     """
-    log = SqliteEventLog(state / LOG, must_exist=True)
+    log = SqliteEventLog(state / LOG_FILE, must_exist=True)
     own_folder(state)
     wiring = Wiring(configuration, state)
     ownership = FileOwnership(state / _LOCKS)

@@ -1,0 +1,94 @@
+"""`keyturn config`: is the configuration right, what does it come to, and what may stand in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from adapters.cli.shared import shared_options
+from adapters.config.problems import ConfigInvalid, Problem
+from adapters.registry import MissingDriver
+from engine.errors import ExitCode, StrategyImpossible
+
+if TYPE_CHECKING:
+    from adapters.cli.session import Session
+
+
+@click.group()
+@shared_options
+def config() -> None:
+    """Check, show or describe the configuration."""
+
+
+@config.command()
+@shared_options
+@click.pass_obj
+def check(session: Session) -> ExitCode:
+    """Check everything at once; list every problem with its line and its key."""
+    try:
+        problems, notes = _impossible(session), session.configuration.problems
+    except ConfigInvalid as invalid:
+        problems, notes = list(invalid.problems), ()
+    console = session.console
+    if console.json:
+        fields = {"file": str(session.config_path), "ok": not problems, "problems": [_document(p) for p in problems]}
+        console.document("keyturn.config/1", {**fields, "notes": [_document(note) for note in notes]})
+    else:
+        for problem in problems:
+            console.say(str(problem))
+        for note in notes:
+            console.say(f"note: {note}")
+        if not problems:
+            services, stores = len(session.configuration.services), len(session.configuration.stores)
+            console.out(f"{session.config_path}: {services} services, {stores} stores, nothing wrong")
+    return ExitCode.USAGE if problems else ExitCode.DONE
+
+
+def _impossible(session: Session) -> list[Problem]:
+    """Return what only shows when the targets are built, which opens no connection."""
+    file, wiring = str(session.config_path), session.wiring
+    found: list[Problem] = []
+    for service in session.configuration.services.values():
+        try:
+            wiring.plan_for(service.name, wiring.target(service.name).capabilities)
+            wiring.held_in(service.name)
+            wiring.places(service.name)
+        except (StrategyImpossible, MissingDriver) as error:
+            found.append(Problem(file, 1, 1, f"services.{service.name}", error.message, error.advice))
+    return found
+
+
+def _document(problem: Problem) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in problem.__struct_fields__}
+
+
+@config.command()
+@shared_options
+@click.pass_obj
+def schema(session: Session) -> ExitCode:
+    """Print the JSON Schema of the configuration, for editors."""
+    import json
+
+    from adapters.config.json_schema import json_schema
+
+    session.console.out(json.dumps(json_schema(), indent=2))
+    return ExitCode.DONE
+
+
+@config.command()
+@shared_options
+@click.pass_obj
+def show(session: Session) -> ExitCode:
+    """Print the configuration as it takes effect: defaults written out, secrets as the references they are."""
+    from adapters.config.show import effective
+
+    shown = effective(session.configuration)
+    shown["state"] = str(session.state)
+    if session.console.json:
+        session.console.document("keyturn.effective/1", shown)
+        return ExitCode.DONE
+    import yaml
+
+    session.console.out(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    return ExitCode.DONE

@@ -1,0 +1,157 @@
+"""Driving a rotation in the foreground: how long is waited, what is shown, and what the outcome means for the caller.
+
+Rule: nothing here decides about a rotation; it is started, taken back or ended elsewhere, and driven here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from adapters.cli.progress import progress
+from engine.errors import ExitCode
+from engine.machine import State
+from engine.process import Wait
+from engine.rotation import Rotation
+from engine.values import Instant, Microseconds, Secret
+from projections.rotations import rotation_document
+from projections.times import to_text
+
+if TYPE_CHECKING:
+    from adapters.cli.session import Session
+
+ROTATION: Final = "keyturn.rotation/1"
+
+_WORST_FIRST: Final = (
+    ExitCode.PERSON_NEEDED,
+    ExitCode.UNEXPECTED,
+    ExitCode.LOGIN_REFUSED,
+    ExitCode.ROLLED_BACK,
+    ExitCode.RESTING,
+    ExitCode.REFUSED,
+    ExitCode.USAGE,
+    ExitCode.STILL_RUNNING,
+)
+
+_FORWARD: Final = (State.GRACE, State.COMPLETED)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a command waits: for retries and fences always, for a grace period when asked, `timeout` at most."""
+
+    timeout: Microseconds | None = None
+    grace: bool = False
+
+
+def worst(codes: list[ExitCode]) -> ExitCode:
+    """Return the exit code of several rotations: the one that asks most of a person."""
+    return next((code for code in _WORST_FIRST if code in codes), ExitCode.DONE)
+
+
+def drive(
+    session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None, back: bool = False
+) -> ExitCode:
+    """Drive a rotation, show it, print how it came out, and return its exit code.
+
+    `back` tells that going back is what the caller asked for. Raises what `Runner.drive` raises.
+    """
+    installation = session.installation
+    clock = installation.world.clock
+    ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
+
+    def patient(rotation: Rotation, wait: Wait) -> bool:
+        if rotation.state is State.GRACE and not patience.grace:
+            return False
+        return ends is None or clock.now().wall < ends
+
+    session.on_interrupt = (
+        f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
+    )
+    with progress(session.console, installation):
+        rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
+    session.on_interrupt = ""
+    return report(session, rotation, back=back)
+
+
+def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitCode:
+    """Print how a rotation stands: one document, or a line; an error in three lines. Return its exit code."""
+    code = exit_code(rotation, back=back)
+    if session.console.json:
+        session.console.document(ROTATION, rotation_document(rotation))
+    if code is ExitCode.DONE:
+        if not session.console.json:
+            session.console.out(_success(rotation))
+        return code
+    message, advice = _trouble(rotation, code)
+    where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    session.console.trouble(message, where=where, advice=advice)
+    return code
+
+
+def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
+    """Return what the outcome of a rotation is for the caller; with `back`, going back is success."""
+    match rotation.state:
+        case State.COMPLETED | State.GRACE:
+            return ExitCode.DONE
+        case State.ROLLED_BACK:
+            return ExitCode.ROLLED_BACK if rotation.automatic and not back else ExitCode.DONE
+        case State.FAILED:
+            if rotation.cause is not None and rotation.cause.kind == "own_login_rejected":
+                return ExitCode.LOGIN_REFUSED
+            return ExitCode.PERSON_NEEDED if rotation.attempted or rotation.promotable else ExitCode.ROLLED_BACK
+        case State.ROLLBACK_FAILED:
+            return ExitCode.PERSON_NEEDED
+        case State.PAUSED:
+            return ExitCode.RESTING
+        case State.CANCELLED:
+            return ExitCode.REFUSED
+        case _:
+            return ExitCode.STILL_RUNNING
+
+
+def _success(rotation: Rotation) -> str:
+    name = f"{rotation.service} ({rotation.environment})"
+    if rotation.state is State.ROLLED_BACK:
+        return f"{name}: back on {rotation.previous or 'what was there before'}; rotation {rotation.id}"
+    text = f"{name}: {rotation.candidate} is current; rotation {rotation.id}"
+    if rotation.state is State.GRACE and rotation.grace is not None:
+        old = rotation.previous or "the old version"
+        text += f"\n{old} stays valid until {to_text(rotation.grace.wall)}; after that, `keyturn resume` retires it"
+    return text
+
+
+def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
+    """Return what is wrong with a rotation and what to do next."""
+    cause = f"{rotation.cause.step}: {rotation.cause.message}" if rotation.cause else ""
+    hint = rotation.cause.hint if rotation.cause else ""
+    because = f" because of {cause}" if cause else "."
+    place = f"store {rotation.plan.store}, {rotation.plan.path}"
+    known = rotation.previous or "what was there before"
+    match rotation.state:
+        case State.ROLLED_BACK:
+            return f"failed, and safely back on {known}{because}", hint
+        case State.FAILED if code is ExitCode.PERSON_NEEDED:
+            return (
+                f"failed{because} The target may hold {rotation.candidate} and {known}; both are in {place}.",
+                f"keyturn rollback {rotation.service} goes back; keyturn doctor tells which of them works.",
+            )
+        case State.FAILED:
+            return f"failed{because} Nothing was changed; {known} is still current.", hint
+        case State.ROLLBACK_FAILED:
+            both = f"{known} and {rotation.candidate} are both in {place}"
+            return (
+                f"going back failed{because} {both}; keyturn doctor tells which of them works.",
+                f"keyturn retry {rotation.id} tries again, once the cause is gone. {hint}",
+            )
+        case State.PAUSED:
+            return "resting until you decide.", f"keyturn abort {rotation.id} takes it back."
+        case State.CANCELLED:
+            return "cancelled before anything was done.", ""
+        case _:
+            waits = f", not before {to_text(rotation.not_before)}" if rotation.not_before else ""
+            return (
+                f"still {rotation.state}{waits}{because if cause else '.'}",
+                f"keyturn resume {rotation.id} drives it on.",
+            )

@@ -1,0 +1,81 @@
+"""Finding what a command names: services, rotations, the facts of one credential.
+
+Rule: what is going to be driven or decided on is found in the log itself, so that no broken view stands in the
+way of a rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from adapters.cli.refusals import BadInput, NothingNamed
+from engine import events as e
+from engine.credential import credential_id
+from engine.errors import NoSuchRotation
+from engine.facts import Recorded
+from engine.rotation import Rotation
+
+if TYPE_CHECKING:
+    from adapters.composition import Installation
+    from adapters.config.build import Wiring
+    from adapters.config.model import Service
+    from engine.ports import EventLog
+
+
+def services(wiring: Wiring, names: Sequence[str], *, every: bool) -> list[Service]:
+    """Return the named services, each once, in the order given; with `every`, all of the configuration.
+
+    Raises `NoSuchService`, and `NothingNamed` where nothing was asked for.
+    """
+    if every and names:
+        raise BadInput(what="--all", why="it goes without names of services")
+    if every:
+        return list(wiring.configuration.services.values())
+    if not names:
+        raise NothingNamed
+    return [wiring.service(name) for name in dict.fromkeys(names)]
+
+
+def rotation_ids(log: EventLog, service: Service) -> list[UUID]:
+    """Return the rotations of a service, oldest first."""
+    facts = log.stream(credential_id(service.name, service.environment))
+    opened = (fact.body.rotation_id for fact in facts if isinstance(fact.body, e.RotationOpened))
+    return list(dict.fromkeys(opened))
+
+
+def rotation(installation: Installation, name: str) -> Rotation:
+    """Return the rotation that a name means: the newest of a service, or the one whose id begins so.
+
+    Raises `NoSuchRotation`, and `BadInput` where several begin so.
+    """
+    log = installation.world.log
+    named = installation.configuration.services.get(name)
+    if named is not None:
+        ids = rotation_ids(log, named)[-1:]
+    else:
+        wanted = name.replace("-", "").lower()
+        every = installation.configuration.services.values()
+        ids = [each for service in every for each in rotation_ids(log, service) if each.hex.startswith(wanted)]
+    if not ids or not name:
+        raise NoSuchRotation(rotation=name)
+    if len(ids) > 1:
+        listed = " or ".join(str(each) for each in ids[:3])
+        raise BadInput(what=f"rotation {name!r}", why="several begin so", advice=f"That may be {listed}.")
+    return installation.operations.rotation(ids[0])
+
+
+def unfinished(installation: Installation) -> list[Rotation]:
+    """Return the open rotations of all configured services, in the order of the configuration."""
+    operations = installation.operations
+    found = (operations.open_rotation(s.name, s.environment) for s in installation.configuration.services.values())
+    return [each for each in found if each is not None]
+
+
+def recorded(log: EventLog, streams: set[UUID]) -> Iterator[Recorded]:
+    """Yield the facts of some aggregates with their positions, in the order of the log, which is read whole."""
+    position = 0
+    while batch := log.after(position):
+        yield from (each for each in batch if each.fact.originator_id in streams)
+        position = batch[-1].position

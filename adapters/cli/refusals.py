@@ -1,0 +1,62 @@
+"""What the command line itself refuses, beside what the engine and the adapters do.
+
+Rule: a refusal here comes before anything was recorded or changed.
+"""
+
+from __future__ import annotations
+
+from engine.errors import ExitCode, KeyturnError
+
+
+class NotReady(KeyturnError):
+    """{service} ({environment}) was not touched: {why}."""
+
+    exit_code = ExitCode.LOGIN_REFUSED
+    hint = "keyturn doctor looks at every store and target."
+
+
+class NotConfirmed(KeyturnError):
+    """{what} was not confirmed; nothing was changed."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Repeat it with --yes, or answer on a terminal."
+
+
+class NotSupportedYet(KeyturnError):
+    """{option} is not supported yet: {why}."""
+
+    exit_code = ExitCode.USAGE
+
+
+class SameCredential(KeyturnError):
+    """--on-conflict concurrent is refused: a credential has one open rotation at a time."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Rotations of other credentials run beside this one without it."
+
+
+class NothingNamed(KeyturnError):
+    """No service is named."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Name services, or give --all."
+
+
+class BadInput(KeyturnError):
+    """{what}: {why}."""
+
+    exit_code = ExitCode.USAGE
+
+
+class AlreadyThere(KeyturnError):
+    """{path} is already there; it was left as it is."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn init --force writes the starter over it; a key file is never written over."
+
+
+class NothingHeld(KeyturnError):
+    """The store holds no {wanted} version of {service} ({environment})."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn rotate {service} makes one; keyturn status shows what there is."

@@ -1,0 +1,152 @@
+"""`keyturn resume`, `abort`, `retry` and `retire`: moving a rotation that is there already.
+
+Rule: each records one decision at most (engine/operations.py) and drives what follows from it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from adapters.cli import lookup
+from adapters.cli.driving import Patience, drive, report, worst
+from adapters.cli.shared import LENGTH, changing, shared_options
+from engine.commands import end_grace, go_back
+from engine.commands import retry as retried
+from engine.errors import ExitCode
+from engine.machine import State, rests
+from engine.process import Wait, next_effect
+from engine.rotation import Rotation
+from engine.values import Microseconds
+from projections.times import to_text
+
+if TYPE_CHECKING:
+    from adapters.cli.session import Session
+
+_timeout = click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
+
+
+@click.command()
+@click.argument("rotations", nargs=-1, metavar="[ROTATION|SERVICE]...")
+@_timeout
+@click.option("--wait-grace", is_flag=True, help="Wait for the end of the grace period, and retire the old version.")
+@changing
+@shared_options
+@click.pass_obj
+def resume(
+    session: Session,
+    *,
+    rotations: tuple[str, ...],
+    timeout: Microseconds | None,
+    wait_grace: bool,
+    dry_run: bool,
+    reason: str,
+) -> ExitCode:
+    """Drive interrupted rotations on; without a name, every unfinished one.
+
+    A rotation is named by its id, the beginning of it, or its service. Where nothing is to be done, nothing is
+    recorded, the reason neither.
+    """
+    installation = session.installation
+    if rotations:
+        found = [lookup.rotation(installation, name) for name in dict.fromkeys(rotations)]
+    else:
+        found = lookup.unfinished(installation)
+    if not found:
+        session.console.say("nothing is unfinished")
+    if dry_run:
+        for rotation in found:
+            session.console.out(f"{rotation.service}: {_next(session, rotation)}")
+        return ExitCode.DONE
+    patience = Patience(timeout, wait_grace)
+    acts = [partial(_resume, session, rotation, patience) for rotation in found]
+    if len(acts) == 1:
+        return acts[0]()
+    return worst([session.reported(act) for act in acts])
+
+
+def _resume(session: Session, rotation: Rotation, patience: Patience) -> ExitCode:
+    session.where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    if rests(rotation.state):
+        return report(session, rotation)
+    return drive(session, rotation.id, patience)
+
+
+def _next(session: Session, rotation: Rotation) -> str:
+    """Tell what driving a rotation would do first."""
+    due = next_effect(rotation, session.installation.world.clock.now())
+    if due is None:
+        return f"rests, {rotation.state}"
+    return f"waits until {to_text(due.until)}: {due.why}" if isinstance(due, Wait) else f"next: {due}"
+
+
+@click.command()
+@click.argument("rotation", metavar="ROTATION|SERVICE")
+@_timeout
+@changing
+@shared_options
+@click.pass_obj
+def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+    """Take an open rotation back: the stores, the target and whoever has the new version return to the old one."""
+    found = lookup.rotation(session.installation, rotation)
+    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
+    if found.state is State.ROLLED_BACK:
+        return report(session, found, back=True)
+    return back(session, found, Patience(timeout), command="abort", dry_run=dry_run, reason=reason)
+
+
+def back(
+    session: Session, rotation: Rotation, patience: Patience, *, command: str, dry_run: bool, reason: str
+) -> ExitCode:
+    """Take a rotation back and drive it there; raises `IllegalCommand` where there is no way back."""
+    world, operations = session.installation.world, session.installation.operations
+    if dry_run:
+        go_back(rotation, world.credential(rotation.service, rotation.environment), command=command, reason=reason)
+        session.console.out(f"{rotation.service}: would go back to {rotation.previous or 'what was there before'}")
+        return ExitCode.DONE
+    if rotation.state not in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
+        operations.go_back(rotation.id, command=command, reason=reason)
+    return drive(session, rotation.id, patience, back=True)
+
+
+@click.command()
+@click.argument("rotation", metavar="ROTATION|SERVICE")
+@_timeout
+@changing
+@shared_options
+@click.pass_obj
+def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+    """Try a rollback that failed again."""
+    found = lookup.rotation(session.installation, rotation)
+    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
+    if dry_run:
+        retried(found, reason=reason)
+        session.console.out(
+            f"{found.service}: would try to go back to {found.previous or 'what was there before'} again"
+        )
+        return ExitCode.DONE
+    session.installation.operations.retry(found.id, reason=reason)
+    return drive(session, found.id, Patience(timeout), back=True)
+
+
+@click.command()
+@click.argument("rotation", metavar="ROTATION|SERVICE")
+@_timeout
+@changing
+@shared_options
+@click.pass_obj
+def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+    """End the grace period of a rotation now: the old version becomes unusable, and there is no way back."""
+    found = lookup.rotation(session.installation, rotation)
+    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
+    if found.state is State.COMPLETED:
+        return report(session, found)
+    if dry_run:
+        end_grace(found)
+        session.console.out(f"{found.service}: would make {found.previous or 'every older version'} unusable")
+        return ExitCode.DONE
+    if found.state is not State.RETIRING:
+        session.installation.operations.end_grace(found.id)
+    return drive(session, found.id, Patience(timeout))

@@ -1,0 +1,162 @@
+"""`keyturn rollback`: back to the previous version, or to the one that was current at an event or a time.
+
+Rule: an open rotation is taken back itself; a finished one is left by a new rotation of kind `rollback`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from adapters.cli import lookup
+from adapters.cli.driving import ROTATION, Patience, drive
+from adapters.cli.refusals import NotConfirmed
+from adapters.cli.resume import back
+from adapters.cli.shared import LENGTH, changing, shared_options
+from engine.credential import Credential, Version
+from engine.errors import ExitCode, NoRestorePoint
+from engine.facts import Recorded
+from engine.machine import State
+from engine.operations import require_going_back
+from engine.rotation import Rotation
+from engine.values import Microseconds
+from projections.restore import (
+    AtPosition,
+    ByVersion,
+    Wanted,
+    parse,
+    position_at,
+    resolve,
+    restore_points,
+    version_current_at,
+)
+from projections.rotations import rotation_document
+
+if TYPE_CHECKING:
+    from adapters.cli.session import Session
+    from adapters.config.model import Service
+
+
+@click.command()
+@click.argument("service", metavar="SERVICE")
+@click.option("--to", metavar="VERSION|#EVENT|TIME", help="Where to; the previous version without it.")
+@click.option("--yes", "--force", "confirmed", is_flag=True, help="Do not ask.")
+@click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
+@changing
+@shared_options
+@click.pass_obj
+def rollback(
+    session: Session,
+    *,
+    service: str,
+    to: str | None,
+    confirmed: bool,
+    timeout: Microseconds | None,
+    dry_run: bool,
+    reason: str,
+) -> ExitCode:
+    """Go back to the previous version, or to the one that was current at an event (#41) or a time.
+
+    Asks first on a terminal; elsewhere it is refused without --yes. An open rotation is taken back itself.
+    """
+    installation = session.installation
+    found = installation.service(service)
+    session.where = f"service {found.name} ({found.environment})"
+    credential = installation.world.credential(found.name, found.environment)
+    rotation = _to_take_back(session, credential, to)
+    if rotation is not None:
+        if to is not None:
+            require_going_back(rotation, _wanted(session, found, credential, to))
+        if not dry_run:
+            _confirm(session, f"take rotation {rotation.id} of {found.name} back to {rotation.previous}", confirmed)
+        return back(session, rotation, Patience(timeout), command="rollback", dry_run=dry_run, reason=reason)
+    version = _wanted(session, found, credential, to)
+    if version == credential.current:
+        return _already(session, found, credential)
+    if dry_run:
+        session.console.out(
+            f"{found.name}: would go from {credential.current and credential.current.id} to {version.id}"
+        )
+        return ExitCode.DONE
+    _confirm(session, f"take {found.name} back to {version.id}", confirmed)
+    rotation_id = installation.operations.roll_back_to(
+        found.name,
+        found.environment,
+        installation.plan(found),
+        version,
+        logins=found.usernames,
+        reason=reason,
+        points=_listed(_points(session, found, credential)),
+    )
+    return drive(session, rotation_id, Patience(timeout))
+
+
+def _to_take_back(session: Session, credential: Credential, to: str | None) -> Rotation | None:
+    """Return the rotation that is still to be taken back: the open one, or one that failed half way."""
+    operations = session.installation.operations
+    if credential.open is not None:
+        return operations.rotation(credential.open)
+    if credential.last is None or to is not None:
+        return None
+    last = operations.rotation(credential.last)
+    half_way = last.state is State.FAILED and (last.attempted or last.promotable)
+    return last if half_way else None
+
+
+def _points(session: Session, service: Service, credential: Credential) -> tuple[Version, ...]:
+    store = session.installation.binding(service).store
+    return restore_points(credential, store.versions(service.credential.key))
+
+
+def _listed(points: tuple[Version, ...]) -> str:
+    return ", ".join(point.id for point in reversed(points)) or "none"
+
+
+def _wanted(session: Session, service: Service, credential: Credential, to: str | None) -> Version:
+    """Return the version that is asked for, which may be the current one.
+
+    Raises `NoRestorePoint` naming those there are, and `NoSuchPosition`.
+    """
+    points = _points(session, service, credential)
+    if to is None:
+        if credential.previous is None:
+            why = "there is no previous version"
+            raise NoRestorePoint(service=service.name, wanted="the previous version", why=why, points=_listed(points))
+        return resolve(ByVersion(credential.previous.id), facts=(), credential=credential, points=points)
+    wanted = parse(f"#{to}" if to.isdecimal() else to)
+    log = session.log
+    streams = {credential.id, *lookup.rotation_ids(log, service)}
+    facts = [] if isinstance(wanted, ByVersion) else list(lookup.recorded(log, streams))
+    current = credential.current
+    if current is not None and current == _meant(wanted, facts, credential):
+        return current
+    return resolve(wanted, facts=facts, credential=credential, points=points)
+
+
+def _meant(wanted: Wanted, facts: list[Recorded], credential: Credential) -> Version | None:
+    """Return the version that is asked for, whether it can be reached or not; None where that is not clear."""
+    if isinstance(wanted, ByVersion):
+        current = credential.current
+        return current if current and wanted.text in (current.id, current.id.partition("-")[0]) else None
+    if isinstance(wanted, AtPosition):
+        known = any(recorded.position == wanted.position for recorded in facts)
+        return version_current_at(facts, credential.id, wanted.position) if known else None
+    return version_current_at(facts, credential.id, position_at(facts, wanted.at))
+
+
+def _already(session: Session, service: Service, credential: Credential) -> ExitCode:
+    """Say that there is nothing to do; with --json, show the rotation that made it so."""
+    assert credential.current is not None, "the caller compared with it"
+    session.console.say(f"{service.name}: {credential.current.id} is current already; nothing to do")
+    if session.console.json and credential.last is not None:
+        session.console.document(ROTATION, rotation_document(session.installation.operations.rotation(credential.last)))
+    return ExitCode.DONE
+
+
+def _confirm(session: Session, what: str, confirmed: bool) -> None:  # noqa: FBT001 - the flag itself
+    """Ask whether to go on; raises `NotConfirmed` where nobody can be asked, or the answer is no."""
+    if confirmed:
+        return
+    if not session.console.is_interactive or not click.confirm(f"Really {what}?", err=True):
+        raise NotConfirmed(what=what)

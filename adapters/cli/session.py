@@ -1,0 +1,120 @@
+"""What one call of the program works with: the options that all commands share, and what is made of them on demand.
+
+Rule: nothing of weight is imported before it is needed; `keyturn --help` pays for click alone.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from adapters.cli.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from adapters.composition import Installation, Wrap
+    from adapters.config.build import Wiring
+    from adapters.config.model import Configuration
+    from adapters.event_store.sqlite import SqliteEventLog
+    from engine.errors import ExitCode
+    from engine.facts import Recorded
+
+
+class Session:
+    """The shared options of one call, and the configuration and installation that they lead to."""
+
+    def __init__(self, reported: Callable[[Callable[[], ExitCode]], ExitCode], *, wrap: Wrap | None = None) -> None:
+        self.console = Console()
+        self.given_config: str | None = None
+        self.given_state: str | None = None
+        self.given_actor: str | None = None
+        self.where = ""
+        """What is being worked on, for the second line of an error."""
+        self.on_interrupt = ""
+        """What to run when this is interrupted; empty while there is nothing to resume."""
+        self.reported = reported
+        """Run something, and report an error of it as the program would; returns the exit code either way."""
+        self._wrap = wrap
+        self._appended = False
+        self._log: SqliteEventLog | None = None
+        self._configuration: Configuration | None = None
+        self._installation: Installation | None = None
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration file: --config, KEYTURN_CONFIG, or keyturn.yaml here."""
+        from pathlib import Path
+
+        return Path(self.given_config or os.environ.get("KEYTURN_CONFIG") or "keyturn.yaml")
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration, read once; raises `ConfigInvalid`."""
+        if self._configuration is None:
+            from adapters.config.load import load
+
+            self._configuration = load(self.config_path)
+        return self._configuration
+
+    @property
+    def state(self) -> Path:
+        """The state folder: --state, KEYTURN_STATE, the configuration's, or the user's data folder."""
+        from adapters.state import default_folder, given_folder
+
+        # A state that is given needs no configuration, so that a log can be read without it.
+        return given_folder(self.given_state) or self.configuration.state or default_folder()
+
+    @property
+    def wiring(self) -> Wiring:
+        """The stores and targets of the configuration, without the log; nothing is built yet."""
+        from adapters.config.build import Wiring
+
+        return Wiring(self.configuration, self.state)
+
+    @property
+    def actor(self) -> str:
+        """Who acts: --actor, or the login name."""
+        if self.given_actor:
+            return self.given_actor
+        from adapters.system import login_name
+
+        return login_name()
+
+    @property
+    def installation(self) -> Installation:
+        """The installation, put together once; raises what `compose` raises."""
+        if self._installation is None:
+            from adapters.composition import compose, unwrapped
+            from adapters.system import harden
+            from projections.times import to_text
+
+            harden()
+            self._installation = compose(
+                self.configuration, self.state, actor=self.actor, spell=to_text, wrap=self._wrap or unwrapped
+            )
+            self._installation.observers.append(self._note)
+        return self._installation
+
+    @property
+    def log(self) -> SqliteEventLog:
+        """The event log, for reading, without the rest of the installation; raises `NoLog` where there is none."""
+        if self._installation is not None:
+            return self._installation.log
+        if self._log is None:
+            from adapters.event_store.sqlite import SqliteEventLog
+            from adapters.quick_status import LOG_FILE
+
+            self._log = SqliteEventLog(self.state / LOG_FILE, must_exist=True)
+        return self._log
+
+    def follow(self) -> None:
+        """Bring the views up to the log, if this call appended to it; raises what a broken view raises."""
+        if self._appended:
+            from adapters.cli.views import follow
+
+            follow(self)
+
+    def _note(self, recorded: Sequence[Recorded]) -> None:
+        self._appended = True
