@@ -43,7 +43,8 @@ def prepare(password: str) -> bytes:
     mapped = "".join(
         " " if stringprep.in_table_c12(character) else character
         for character in password
-        if not stringprep.in_table_b1(character)
+        # U+200B stands in both tables of RFC 3454; PostgreSQL takes it for a space.
+        if stringprep.in_table_c12(character) or not stringprep.in_table_b1(character)
     )
     if not mapped or any(is_prohibited(character) for character in mapped for is_prohibited in _PROHIBITED):
         return password.encode()

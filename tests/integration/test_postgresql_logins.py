@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -181,9 +182,10 @@ def test_a_server_that_does_not_know_the_password_is_found_out(here: Site) -> No
     right = value(here.owner)
     here.target(Strategy.SINGLE).apply(right, tag="1", deadline=soon())
     with wire(here.database.server.port, lambda _, request: request) as line:
-        line.on_answer = lambda answer: answer.replace(b"v=", b"v=AAAA", 1)
+        line.on_answer = lambda answer: re.sub(rb"(?<=v=)....", b"AAAA", answer)
         sighting = here.target(Strategy.SINGLE, port=line.port).probe(right)
     assert sighting.probe is Probe.UNKNOWN
+    assert "impostor" in sighting.detail
 
 
 # --- TLS ---------------------------------------------------------------------------------------------

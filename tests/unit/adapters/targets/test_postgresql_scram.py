@@ -50,6 +50,7 @@ def test_a_dishonest_challenge_is_not_answered(challenge: bytes) -> None:
 @example("canary\u00a0space")
 @example("\u0627\u0031")
 @example("\u00ad")
+@example("canary\u200bspace")
 @example("canary-größe-パスワード-🔑")
 def test_a_verifier_is_that_of_the_clients_of_postgresql(password: str) -> None:
     """Whatever the password, a client that uses libpq computes the same keys."""
