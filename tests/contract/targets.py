@@ -79,6 +79,8 @@ class TargetContract:
             return
         bench.again().apply(value, tag="tag-0", deadline=bench.deadline())
         assert bench.sees(value) is Probe.ACCEPTED
+        if (bench.target.capabilities.values_max or 1) > 1:
+            assert bench.sees(bench.put(1)) is Probe.ACCEPTED, "the repetition took up a place"
         bench.target.restore(None, candidate=value, tag="tag-0", deadline=bench.deadline())
         assert bench.sees(value) is Probe.REFUSED
 
@@ -142,6 +144,18 @@ class TargetContract:
         bench.target.retire(value, keep=value, tag="tag-0")
         assert bench.sees(value) is Probe.ACCEPTED
 
+    def test_a_third_value_is_left_alone(self, bench: Bench) -> None:
+        """Retiring and going back concern the values that they name, and no other."""
+        most = bench.target.capabilities.values_max
+        if most is not None and most < 3:
+            pytest.skip("a login has no room for a third value")
+        turns = [turn * len(bench.usernames) for turn in range(3)]
+        third, old, new = (bench.put(turn) for turn in turns)
+        bench.target.retire(old, keep=new, tag="tag-x")
+        assert [bench.sees(value) for value in (third, old, new)] == [Probe.ACCEPTED, Probe.REFUSED, Probe.ACCEPTED]
+        bench.target.restore(third, candidate=new, tag="tag-x", deadline=bench.deadline())
+        assert [bench.sees(value) for value in (third, old, new)] == [Probe.ACCEPTED, Probe.REFUSED, Probe.REFUSED]
+
     def test_takeover_leaves_only_the_kept_value(self, bench: Bench) -> None:
         """Where nobody knows the old value, everything on the login but the kept one goes."""
         if bench.target.capabilities.issues_value:
@@ -201,6 +215,12 @@ class TargetContract:
         candidate = None if bench.target.capabilities.issues_value else bench.wanted(1)
         bench.target.restore(previous, candidate=candidate, tag="tag-1", deadline=bench.deadline())
         assert bench.sees(previous) is Probe.ACCEPTED
+
+    def test_restore_to_the_candidate_itself_keeps_it(self, bench: Bench) -> None:
+        """A value that was rotated to itself is the one to go back to."""
+        value = bench.put(0)
+        bench.target.restore(value, candidate=value, tag="tag-0", deadline=bench.deadline())
+        assert bench.sees(value) is Probe.ACCEPTED
 
     def test_restore_to_nothing_takes_the_candidate_out(self, bench: Bench) -> None:
         """A first rotation that fails leaves no value behind."""

@@ -143,6 +143,10 @@ def test_a_verifier_is_shown_where_it_is_clear_which_one(node: servers.RedisServ
     target_on(node, admin=node.password).apply(value(), tag="tag", deadline=far())
     assert here.probe(blank).restorable is None
     assert here.probe(shown).restorable == shown
+    for each in (node, other):
+        run(each, "ACL", "SETUSER", "app", "resetpass", "#" + sha256(str(each.port).encode()).hexdigest())
+    assert here.probe(blank).restorable is None
+    assert here.probe(CredentialValue("app", Secret(digests(node)[0]), Form.VERIFIER)).restorable is None
 
 
 # --- restarts ----------------------------------------------------------------------------------------

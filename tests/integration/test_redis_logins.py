@@ -99,6 +99,16 @@ def test_the_verification_command_runs_as_the_new_login(node: servers.RedisServe
     assert working.verify(new, control=canary()).query
 
 
+def test_the_verification_command_must_run_on_every_node(node: servers.RedisServer, other: servers.RedisServer) -> None:
+    """One node where it fails is one where consumers fail."""
+    here = target_on(node, other, admin=node.password, verification_command=["INCR", "word"])
+    new = here.apply(value(), tag="tag", deadline=far())
+    run(other, "SET", "word", "text")
+    assert not here.verify(new, control=canary()).query
+    run(other, "SET", "word", "1")
+    assert here.verify(new, control=canary()).query
+
+
 def test_our_own_login_is_told_apart(node: servers.RedisServer) -> None:
     """Refused, or without the right to change users: both are about keyturn's login, and change nothing."""
     with pytest.raises(OwnLoginRejected, match="refuses keyturn's login"):

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import stat
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from adapters.targets.memory import ADAPTER, MemoryTarget
+from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_accounts import InFile
 from adapters.targets.memory_options import Fault
 from engine.errors import Rejected, StrategyImpossible, Unavailable, Uncertain
 from engine.plan import LoginBudget, RetryClass, Strategy
-from engine.ports import Checkable, Probe, Severity
+from engine.ports import Probe, Severity
 from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds, Secret
 from tests.contract.target_bench import canary, far
-from tests.contract.test_targets_memory import memory_context, options
+from tests.contract.test_targets_memory import options
 
 MINUTE = Microseconds(60 * SECOND)
 
@@ -162,6 +159,19 @@ def test_a_verifier_is_taken_only_where_it_is_shown() -> None:
         with pytest.raises(Rejected, match="verifier"):
             applied(target, verifier)
     assert silent.probe(right).probe is Probe.ACCEPTED
+
+
+def test_of_two_values_the_one_that_is_asked_for_is_shown() -> None:
+    """Without a value it is the newest one in force."""
+    target = MemoryTarget(strategy=Strategy.DUAL, options=options(shows_restorable=True))
+    blank = CredentialValue("app", None)
+    applied(target, value())
+    first = target.probe(blank).restorable
+    applied(target, value())
+    second = target.probe(blank).restorable
+    assert first is not None
+    assert second not in (None, first)
+    assert target.probe(first).restorable == first
 
 
 def test_a_script_that_issues_replaces_the_one_value() -> None:
@@ -319,70 +329,3 @@ def test_strangers_are_what_is_in_force_and_nobody_knows() -> None:
     assert [(login, held.tag) for login, held in target.strangers([known])] == [("app", "lost")]
     assert list(target.strangers([known, unknown])) == []
     assert not target.accepts(value())
-
-
-# --- the file ----------------------------------------------------------------------------------------
-
-
-def test_the_file_is_private_and_holds_no_value(tmp_path: Path) -> None:
-    """Only a salted hash is kept, in files that nobody else may read."""
-    target = ADAPTER.build(options(), memory_context(tmp_path, Strategy.DUAL, ("app",)))
-    values = [target.apply(value(), tag=str(turn), deadline=far()) for turn in range(2)]
-    target.verify(values[0], control=canary())
-    for path in (tmp_path / "memory").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert b"canary" not in path.read_bytes()
-    assert stat.S_IMODE((tmp_path / "memory").stat().st_mode) == 0o700
-    held = json.loads((tmp_path / "memory" / "production.app-db.json").read_bytes())["logins"]["app"]["values"]
-    assert len({entry["mark"].split("$")[1] for entry in held}) == 2
-
-
-def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    """The name of a service is text, not a path."""
-    target = ADAPTER.build(options(), memory_context(tmp_path, Strategy.SINGLE, ("app",), service="../../x/y"))
-    target.apply(value(), tag="tag", deadline=far())
-    assert [path.parent for path in tmp_path.rglob("*.json")] == [tmp_path / "memory"]
-
-
-def test_a_damaged_file_is_named_and_nothing_is_thrown_away(tmp_path: Path) -> None:
-    """A change is `Rejected` with the path; looking is unknown; the check fails."""
-    target = ADAPTER.build(options(), memory_context(tmp_path, Strategy.SINGLE, ("app",)))
-    file = tmp_path / "memory" / "production.app-db.json"
-    file.parent.mkdir()
-    file.write_text("{no json")
-    with pytest.raises(Rejected, match=r"production\.app-db\.json") as caught:
-        target.apply(value(), tag="tag", deadline=far())
-    assert "Move the file away" in caught.value.advice
-    assert target.probe(value()).probe is Probe.UNKNOWN
-    assert isinstance(target, Checkable)
-    assert [finding.severity for finding in target.check()] == [Severity.FAIL]
-    assert file.read_text() == "{no json"
-
-
-def test_a_state_folder_that_cannot_be_used_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "memory").write_text("in the way")
-    target = ADAPTER.build(options(), memory_context(tmp_path, Strategy.SINGLE, ("app",)))
-    with pytest.raises(Unavailable):
-        target.apply(value(), tag="tag", deadline=far())
-    assert target.probe(value()).probe is Probe.UNKNOWN
-
-
-def _apply_many(path: Path, worker: int, count: int) -> None:
-    target = MemoryTarget(strategy=Strategy.ISSUE, keeping=InFile(path))
-    for turn in range(count):
-        target.apply(CredentialValue("app", None), tag=f"{worker}-{turn}", deadline=far())
-
-
-@pytest.mark.slow
-def test_processes_do_not_lose_each_others_changes(tmp_path: Path) -> None:
-    """Four processes at once: every value of each is there afterwards."""
-    path = tmp_path / "target.json"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_apply_many, args=(path, worker, 10)) for worker in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0] * 4
-    tags = {held.tag for _, held in MemoryTarget(strategy=Strategy.ISSUE, keeping=InFile(path)).strangers([])}
-    assert tags == {f"{worker}-{turn}" for worker in range(4) for turn in range(10)}
