@@ -99,12 +99,21 @@ def named_errors(path: Path) -> Iterator[None]:
         raise _of_system(error, path) from error
 
 
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Tell whether an error only says that another process holds the lock."""
+    return _primary_code(error) == sqlite3.SQLITE_BUSY
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    """Return the result code; None for what the sqlite3 module raises by itself, as for a text that is not UTF-8."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
 def _of_sqlite(error: sqlite3.Error, path: Path) -> EventStoreError:
     """Return the error that an SQLite error means."""
-    # Errors that the sqlite3 module raises by itself, such as text that is not UTF-8, have no code.
-    code: int | None = getattr(error, "sqlite_errorcode", None)
     named: EventStoreError
-    match None if code is None else code & 0xFF:
+    match _primary_code(error):
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             named = LogBusy(path=path)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
