@@ -15,6 +15,8 @@ from typing import Any, TextIO
 import click
 
 _TABLE_GAP = "  "
+_FRAMES_MAX = 30
+"""The innermost frames that -vv shows of an error: an endless recursion has thousands."""
 
 
 class Console:
@@ -99,7 +101,7 @@ class Console:
         while at is not None:
             frames = traceback.extract_tb(at.__traceback__)
             self.say(f"{type(at).__name__}, raised at:")
-            for frame in frames:
+            for frame in frames[-_FRAMES_MAX:]:
                 self.say(f"  {frame.filename}:{frame.lineno} in {frame.name}")
             at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
 

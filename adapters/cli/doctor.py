@@ -11,14 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec.structs import replace
 
 from adapters.cli.driving import worst
 from adapters.cli.shared import shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
+from engine.machine import State
 from engine.ports import Checkable, Finding, Probe, Severity
 from engine.values import Form
+from projections.times import to_text
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -79,7 +82,7 @@ def _findings(installation: Installation) -> Iterator[Weighed]:
 def check(subject: str, look: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
     """Return what a look finds; where it is not possible at all, that is the finding."""
     try:
-        return look()
+        return [replace(each, subject=f"{subject}, {each.subject}") for each in look()]
     except (PortError, MissingDriver, BrokenAdapter, StrategyImpossible) as error:
         return [Finding(subject, Severity.FAIL, error.message, error.advice)]
 
@@ -108,7 +111,7 @@ def _store(installation: Installation, name: str) -> Sequence[Finding]:
     store = installation.wiring.store(name)
     if isinstance(store, Checkable):
         return store.check()
-    return [Finding(f"store {name}", Severity.OK, "it is configured; it cannot be looked at")]
+    return [Finding("store", Severity.OK, "it is configured; it cannot be looked at")]
 
 
 def _target(installation: Installation, service: Service) -> Sequence[Finding]:
@@ -116,7 +119,7 @@ def _target(installation: Installation, service: Service) -> Sequence[Finding]:
     target = installation.binding(service).target
     if isinstance(target, Checkable):
         return target.check()
-    return [Finding(f"service {service.name}", Severity.OK, "its target is configured; it cannot be looked at")]
+    return [Finding("target", Severity.OK, "it is configured; it cannot be looked at")]
 
 
 def drift(installation: Installation, service: Service) -> list[Weighed]:
@@ -130,7 +133,10 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
     credential = installation.world.credential(service.name, service.environment)
     if credential.open is not None:
         rotation = installation.operations.rotation(credential.open)
-        say(Severity.WARN, f"rotation {rotation.id} is {rotation.state}", f"keyturn resume {rotation.id}")
+        if rotation.grace is not None and rotation.state is State.GRACE:
+            say(Severity.OK, f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}")
+        else:
+            say(Severity.WARN, f"rotation {rotation.id} is {rotation.state}", f"keyturn resume {rotation.id}")
     if credential.current is None:
         say(Severity.OK, "never rotated", "")
         return found
@@ -158,11 +164,10 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
 
 def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:
     """Compare what the log and the store call current."""
-    subject = f"service {service.name}"
     held = installation.binding(service).store.versions(service.credential.key)
     if held.current == current:
         return []
     message = f"the log calls {current} current, and the store {held.current or 'nothing'}"
     return [
-        Finding(subject, Severity.FAIL, message, "keyturn resume, where a rotation is open; else restore the store.")
+        Finding("drift", Severity.FAIL, message, "keyturn resume, where a rotation is open; else restore the store.")
     ]

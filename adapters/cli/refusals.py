@@ -16,7 +16,7 @@ class NotReady(KeyturnError):
 
 
 class NotConfirmed(KeyturnError):
-    """{what} was not confirmed; nothing was changed."""
+    """Not confirmed: {what}. Nothing was changed."""
 
     exit_code = ExitCode.REFUSED
     hint = "Repeat it with --yes, or answer on a terminal."

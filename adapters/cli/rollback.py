@@ -14,6 +14,7 @@ from adapters.cli.driving import ROTATION, Patience, drive
 from adapters.cli.refusals import NotConfirmed
 from adapters.cli.resume import back
 from adapters.cli.shared import LENGTH, changing, shared_options
+from engine.commands import go_back
 from engine.credential import Credential, Version
 from engine.errors import ExitCode, NoRestorePoint
 from engine.facts import Recorded
@@ -68,8 +69,10 @@ def rollback(
     if rotation is not None:
         if to is not None:
             require_going_back(rotation, _wanted(session, found, credential, to))
-        if not dry_run:
-            _confirm(session, f"take rotation {rotation.id} of {found.name} back to {rotation.previous}", confirmed)
+        if not dry_run and not confirmed:
+            # Decided for the look of it: what is refused anyway is not asked about.
+            go_back(rotation, credential, command="rollback", reason=reason)
+            _confirm(session, f"take rotation {rotation.id} of {found.name} back")
         return back(session, rotation, Patience(timeout), command="rollback", dry_run=dry_run, reason=reason)
     version = _wanted(session, found, credential, to)
     if version == credential.current:
@@ -79,7 +82,8 @@ def rollback(
             f"{found.name}: would go from {credential.current and credential.current.id} to {version.id}"
         )
         return ExitCode.DONE
-    _confirm(session, f"take {found.name} back to {version.id}", confirmed)
+    if not confirmed:
+        _confirm(session, f"take {found.name} back to {version.id}")
     rotation_id = installation.operations.roll_back_to(
         found.name,
         found.environment,
@@ -154,9 +158,7 @@ def _already(session: Session, service: Service, credential: Credential) -> Exit
     return ExitCode.DONE
 
 
-def _confirm(session: Session, what: str, confirmed: bool) -> None:  # noqa: FBT001 - the flag itself
+def _confirm(session: Session, what: str) -> None:
     """Ask whether to go on; raises `NotConfirmed` where nobody can be asked, or the answer is no."""
-    if confirmed:
-        return
     if not session.console.is_interactive or not click.confirm(f"Really {what}?", err=True):
         raise NotConfirmed(what=what)
