@@ -21,7 +21,7 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.targets.postgresql_admin import PAIR_QUERY, Limits, Transaction, connected, quoted, read, transaction
-from adapters.targets.postgresql_checks import examine
+from adapters.targets.postgresql_checks import check_target
 from adapters.targets.postgresql_login import Server, Tls, log_in
 from adapters.targets.postgresql_scram import SALT_BYTES, verifier
 from engine.adapter import Duration, Reference, TargetAdapter, TargetContext
@@ -160,7 +160,7 @@ class PostgresqlTarget:
     def probe(self, value: CredentialValue) -> Sighting:
         """Log in with the value. Without a secret, or with a verifier, show the verifier in force instead."""
         if value.secret is None or value.form is Form.VERIFIER:
-            return Sighting(Probe.UNKNOWN, "nothing to log in with", self._in_force(value.username))
+            return Sighting(Probe.UNKNOWN, "nothing to log in with", self._probe_in_force(value.username))
         login = log_in(self.server, value.username, value.revealed())
         if login.probe is Probe.ACCEPTED and not login.is_asked:
             return Sighting(Probe.UNKNOWN, "the server let us in without asking for a password")
@@ -173,7 +173,7 @@ class PostgresqlTarget:
             password = self.context.secret(admin.password)
         except PortError as error:
             return [Finding(f"{self.context.service}: postgresql", Severity.FAIL, error.message, error.advice)]
-        return examine(self.server, self.context, admin.username, password)
+        return check_target(self.server, self.context, admin.username, password)
 
     def url(self, value: CredentialValue) -> Secret:
         """Return `postgresql://user:password@host:port/database?sslmode=…`, every part percent-encoded."""
@@ -193,7 +193,7 @@ class PostgresqlTarget:
             return seen.restorable is not None and seen.restorable.secret == value.secret
         return seen.probe is Probe.ACCEPTED
 
-    def _in_force(self, username: str) -> CredentialValue | None:
+    def _probe_in_force(self, username: str) -> CredentialValue | None:
         """Return the verifier that the server keeps, where our login may read it and there is one."""
         what = f"reading the verifier of {username}"
         admin, seconds = self.options.admin_credentials, self.server.query_seconds
@@ -288,7 +288,13 @@ def _take_password(opened: Transaction, username: str) -> None:
 
 def _build(options: PostgresqlOptions, context: TargetContext) -> PostgresqlTarget:
     # The driver is wanted where the target is made, so that what is missing is said before anything is done.
-    import_module("psycopg")
+    try:
+        import_module("psycopg")
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        # psycopg is there and finds no libpq: what the extra brings is missing all the same.
+        raise ModuleNotFoundError(str(error), name="psycopg_binary") from error
     connect = min(options.connect_timeout.microseconds, context.verification_timeout)
     server = Server(
         host=options.host,

@@ -133,6 +133,16 @@ class Transaction:
         except psycopg.Error as error:
             raise meaning(self._what, error) from None
 
+    def keep_out_of_the_log(self) -> None:
+        """Guard what follows; where the server has no plpgsql, its log may get a verifier, but never a password."""
+        import psycopg
+
+        self.execute("SAVEPOINT guard")
+        try:
+            self._connection.execute(_GUARD)
+        except psycopg.Error:
+            self.execute("ROLLBACK TO SAVEPOINT guard")
+
     def commit(self) -> None:
         """Commit, in time or not at all; an answer that does not come is `Uncertain`."""
         import psycopg
@@ -161,12 +171,7 @@ def transaction(server: Server, username: str, password: Secret, *, limits: Limi
         if opened.execute("SHOW synchronous_commit")[0][0] != "remote_apply":
             # An acknowledged commit must survive a crash; only remote_apply promises still more.
             opened.execute("SET LOCAL synchronous_commit = on")
-        opened.execute("SAVEPOINT guard")
-        try:
-            opened.execute(_GUARD)
-        except Rejected:
-            # A server without plpgsql: the verifier may get into its log, the password never does.
-            opened.execute("ROLLBACK TO SAVEPOINT guard")
+        opened.keep_out_of_the_log()
         yield opened
         opened.commit()
 

@@ -54,22 +54,22 @@ class _Admin:
         return not is_super and self.may_create and (has_option or self.version < _ADMIN_OPTION_SINCE)
 
 
-def examine(server: Server, context: TargetContext, admin: str, password: Secret) -> Sequence[Finding]:
+def check_target(server: Server, context: TargetContext, admin: str, password: Secret) -> Sequence[Finding]:
     """Return the findings; never raises the three outcomes."""
     subject = f"{context.service}: postgresql"
-    findings = [_protection(subject, server)]
+    findings = [_check_tls(subject, server)]
     what = f"looking at {server.host}:{server.port}"
     seconds = server.connect_seconds + server.query_seconds
     try:
         with connected(server, admin, password, seconds=seconds, what=what) as connection:
-            findings += _server(subject, connection, what)
-            findings += _roles(subject, connection, context, admin, what)
+            findings += _check_server(subject, connection, what)
+            findings += _check_roles(subject, connection, context, admin, what)
     except PortError as error:
         findings.append(Finding(subject, Severity.FAIL, error.message, error.advice))
     return findings
 
 
-def _protection(subject: str, server: Server) -> Finding:
+def _check_tls(subject: str, server: Server) -> Finding:
     match server.tls:
         case Tls.DISABLE:
             message = "TLS is disabled: whoever sits on the way reads the queries and may change them"
@@ -83,7 +83,7 @@ def _protection(subject: str, server: Server) -> Finding:
             return Finding(subject, Severity.OK, "TLS with a certificate that must name the host")
 
 
-def _server(subject: str, connection: psycopg.Connection[tuple[Any, ...]], what: str) -> Iterator[Finding]:
+def _check_server(subject: str, connection: psycopg.Connection[tuple[Any, ...]], what: str) -> Iterator[Finding]:
     number, version, is_standby, backend, fsync, durable, log, encryption = read(connection, what, _SERVER_QUERY)[0]
     yield Finding(subject, Severity.OK, f"connected to PostgreSQL {version}")
     if is_standby:
@@ -100,10 +100,12 @@ def _server(subject: str, connection: psycopg.Connection[tuple[Any, ...]], what:
     if encryption != "scram-sha-256":
         message = f"password_encryption is {encryption}; keyturn sets SCRAM-SHA-256, which every client must speak"
         yield Finding(subject, Severity.WARN, message, "Set password_encryption = 'scram-sha-256'.")
-    yield _log(subject, connection, what, number=number, log=log)
+    yield _check_log(subject, connection, what, number=number, log=log)
 
 
-def _log(subject: str, connection: psycopg.Connection[tuple[Any, ...]], what: str, *, number: int, log: str) -> Finding:
+def _check_log(
+    subject: str, connection: psycopg.Connection[tuple[Any, ...]], what: str, *, number: int, log: str
+) -> Finding:
     """Tell whether the verifier stays out of the log; the password does in any case."""
     if number >= 150000:
         may_guard = bool(read(connection, what, _MAY_GUARD_QUERY)[0][0])
@@ -119,7 +121,7 @@ def _log(subject: str, connection: psycopg.Connection[tuple[Any, ...]], what: st
     return Finding(subject, Severity.WARN, f"log_statement is {log}: the server's log gets SCRAM verifiers", hint)
 
 
-def _roles(
+def _check_roles(
     subject: str, connection: psycopg.Connection[tuple[Any, ...]], context: TargetContext, name: str, what: str
 ) -> Iterator[Finding]:
     is_super, may_create = read(connection, what, _ADMIN_QUERY)[0]
@@ -136,7 +138,7 @@ def _roles(
     for login in context.usernames:
         rows = read(connection, what, _ROLE_QUERY, (login,))
         if rows:
-            yield _login(subject, admin, login, rows[0])
+            yield _check_login(subject, admin, login, rows[0])
         elif not is_pair:
             hint = f"As an administrator: CREATE ROLE {quoted(login)} LOGIN"
             yield Finding(subject, Severity.FAIL, f"there is no role {login}", hint)
@@ -151,7 +153,7 @@ def _roles(
                 yield Finding(subject, Severity.OK, message)
 
 
-def _login(subject: str, admin: _Admin, login: str, role: tuple[Any, ...]) -> Finding:
+def _check_login(subject: str, admin: _Admin, login: str, role: tuple[Any, ...]) -> Finding:
     _, can_log_in, is_expired, _ = role
     if not admin.may_manage(role):
         return _may_not(subject, admin, login)

@@ -118,6 +118,15 @@ def _ordinary_admin(here: Site) -> tuple[str, Secret]:
     return name, Secret(password)
 
 
+@pytest.mark.slow
+def test_a_server_without_plpgsql_is_rotated_all_the_same(here: Site) -> None:
+    """The guard of the log is a help and no condition."""
+    here.database.run("DROP EXTENSION plpgsql")
+    target, new = here.target(Strategy.SINGLE), value(here.owner)
+    target.apply(new, tag="1", deadline=soon())
+    assert target.probe(new).probe is Probe.ACCEPTED
+
+
 # --- sessions and owners --------------------------------------------------------------------------------
 
 
