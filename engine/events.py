@@ -15,7 +15,7 @@ import msgspec
 
 from engine.machine import State
 from engine.plan import Kind, Plan
-from engine.values import Deadline, Instant, Microseconds
+from engine.values import Deadline, Instant
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -321,7 +321,7 @@ class RotationClosed(_Event, frozen=True, tag="rotation-closed.1"):
     tries: tuple[LoginUse, ...] = ()
 
 
-RotationEvent: TypeAlias = (
+StateChange: TypeAlias = (
     RotationStarted
     | RotationCancelled
     | CandidateStaged
@@ -343,7 +343,11 @@ RotationEvent: TypeAlias = (
     | RollbackFailed
     | RollbackRetried
     | RotationFailed
-    | OwnerChanged
+)
+"""Every event that changes the state of a Rotation."""
+
+Remark: TypeAlias = (
+    OwnerChanged
     | EffectPostponed
     | PreviousCaptured
     | AttemptStarted
@@ -354,6 +358,9 @@ RotationEvent: TypeAlias = (
     | LoginTried
     | Published
 )
+"""Every event of a Rotation that leaves its state as it is."""
+
+RotationEvent: TypeAlias = StateChange | Remark
 """Every event of a Rotation."""
 
 CredentialEvent: TypeAlias = (

@@ -132,9 +132,11 @@ def start(fact: Fact) -> Rotation:
 def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     """Return the rotation after one more fact."""
     body = fact.body
+    if isinstance(body, e.Remark):
+        return _remark(replace(rotation, version=fact.originator_version), body, fact.at)
+    if not isinstance(body, e.StateChange):
+        raise TypeError(f"{type(body).__name__} is not an event of a rotation")
     state = fact.state or rotation.state
-    if state is rotation.state:
-        return _stay(replace(rotation, version=fact.originator_version), body, fact.at)
     entered = replace(
         rotation,
         version=fact.originator_version,
@@ -150,7 +152,7 @@ def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     return _enter(entered, body, fact.at)
 
 
-def _enter(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
+def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
     """Fold what an event that changed the state carries."""
     match body:
         case e.CandidateStaged():
@@ -158,28 +160,38 @@ def _enter(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
         case e.CandidateApplied():
             marked = _mark(rotation, body.attempt, settled=True)
             return replace(marked, fingerprint=body.fingerprint or rotation.fingerprint)
+        case e.WavePassed():
+            return replace(rotation, waves=body.wave + 1)
         case e.MonitoringPassed():
             return replace(rotation, grace=body.grace)
         case e.RollbackStarted():
-            return replace(
-                rotation,
-                automatic=body.automatic,
-                cause=body.cause or rotation.cause,
-                ended_at=None,
-            )
+            cause = body.cause or rotation.cause
+            return replace(rotation, automatic=body.automatic, cause=cause, ended_at=None)
         case e.RollbackFailed():
             return replace(rotation, cause=body.cause)
         case e.RotationFailed():
             return replace(rotation, cause=body.cause, ended_at=at)
         case e.PreviousRetired() | e.RollbackVerified() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
-        case e.WavePassed():
-            return replace(rotation, waves=body.wave + 1)
-        case _:
+        case (
+            e.RotationStarted()
+            | e.CandidateReserved()
+            | e.CandidateVerified()
+            | e.WaveDistributed()
+            | e.RolloutPaused()
+            | e.RolloutResumed()
+            | e.RolloutCompleted()
+            | e.Promoted()
+            | e.GraceEnded()
+            | e.PreviousRestored()
+            | e.RollbackRetried()
+        ):
             return rotation
+        case _:
+            assert_never(body)
 
 
-def _stay(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
+def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
     """Fold a fact that left the state as it was."""
     match body:
         case e.OwnerChanged():
@@ -209,36 +221,6 @@ def _stay(rotation: Rotation, body: e.Event, at: Instant) -> Rotation:
             return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at)))
         case e.Published():
             return replace(rotation, published=(*rotation.published, body.place))
-        case (
-            e.RotationStarted()
-            | e.RotationCancelled()
-            | e.CandidateStaged()
-            | e.CandidateReserved()
-            | e.CandidateApplied()
-            | e.CandidateVerified()
-            | e.WaveDistributed()
-            | e.WavePassed()
-            | e.RolloutPaused()
-            | e.RolloutResumed()
-            | e.RolloutCompleted()
-            | e.Promoted()
-            | e.MonitoringPassed()
-            | e.GraceEnded()
-            | e.PreviousRetired()
-            | e.RollbackStarted()
-            | e.PreviousRestored()
-            | e.RollbackVerified()
-            | e.RollbackFailed()
-            | e.RollbackRetried()
-            | e.RotationFailed()
-            | e.RotationOpened()
-            | e.VersionAdopted()
-            | e.CurrentChanged()
-            | e.VersionRetired()
-            | e.VersionDestroyed()
-            | e.RotationClosed()
-        ):
-            return rotation
         case _:
             assert_never(body)
 

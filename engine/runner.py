@@ -44,9 +44,9 @@ def never(rotation: Rotation, wait: Wait) -> bool:
 class Runner:
     """Drives rotations, one at a time, in this process."""
 
-    def __init__(self, world: World, *, slice: Microseconds | None = None) -> None:
+    def __init__(self, world: World, *, wait_longest: Microseconds | None = None) -> None:
         self._world = world
-        self._slice = slice
+        self._wait_longest = wait_longest
         """The longest single wait, after which the log is read again: another process may have decided."""
 
     def drive(
@@ -81,7 +81,7 @@ class Runner:
                 if not patience(rotation, due):
                     return rotation
                 left = Microseconds(due.until - now.wall)
-                self._world.clock.wait(min(left, self._slice) if self._slice else left)
+                self._world.clock.wait(min(left, self._wait_longest) if self._wait_longest else left)
                 continue
             if epoch and rotation.epoch != epoch:
                 raise Fenced(rotation_id=rotation_id, epoch=rotation.epoch)

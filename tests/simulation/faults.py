@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from engine.errors import ExitCode, KeyturnError, Rejected, Unavailable, Uncertain
@@ -35,9 +36,9 @@ class Fault:
 
 _ERRORS = ("error_before", "error_after", "lost", "rejected", "crash_before", "crash_after")
 CALLS: dict[str, tuple[str, ...]] = {
-    "target.apply": (*_ERRORS, "late"),
-    "target.restore": (*_ERRORS, "late"),
-    "target.retire": (*_ERRORS, "late"),
+    "target.apply": (*_ERRORS, "late", "forgotten"),
+    "target.restore": (*_ERRORS, "late", "forgotten"),
+    "target.retire": (*_ERRORS, "late", "forgotten"),
     "target.verify": ("unknown", "refused", "query", "crash_before", "crash_after"),
     "target.probe": ("unknown", "crash_before", "crash_after"),
     "store.stage": _ERRORS,
@@ -48,7 +49,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "place.publish": _ERRORS,
     "log.append": ("crash_before", "crash_after", "disk_full", "abort"),
 }
-"""What may go wrong at each call; `abort` is an operator who takes the rotation back at that moment."""
+"""What may go wrong at each call. `abort` is an operator who takes the rotation back at that moment; with
+`forgotten` the target answers that it is done, and has lost it (a restart before it was on disk)."""
 
 WRITES = {"target.apply", "target.restore", "target.retire"}
 
@@ -72,6 +74,11 @@ class Watcher(Protocol):
         """Take note of facts that were appended."""
 
 
+def _is_forgotten(fault: Fault, args: tuple[Any, ...]) -> bool:
+    """Tell whether the call is answered without being done; a value that the target made cannot be unmade."""
+    return fault.kind == "forgotten" and not (fault.call == "target.apply" and args[0].secret is None)
+
+
 class Faulty:
     """A port whose calls fail as planned; everything else goes through to the real adapter."""
 
@@ -85,14 +92,14 @@ class Faulty:
         call = f"{self._name}.{method}"
         if call not in CALLS:
             return attribute
-        return lambda *args, **kwargs: self._call(call, lambda: attribute(*args, **kwargs), args)
+        return lambda *args, **kwargs: self._call(call, partial(attribute, *args, **kwargs), args)
 
     def _call(self, call: str, effect: Callable[[], Any], args: tuple[Any, ...]) -> Any:
         fault = self._watcher.enter(call, args)
         try:
             if fault is None:
                 return effect()
-            return self._before(call, fault, effect)
+            return args[0] if _is_forgotten(fault, args) else self._before(call, fault, effect)
         finally:
             self._watcher.leave()
 
@@ -127,6 +134,8 @@ class Faulty:
 
     def _after(self, call: str, fault: Fault, effect: Callable[[], Any]) -> Any:
         result = effect()
+        if fault.kind == "forgotten":
+            return result
         if fault.kind == "error_after":
             raise Uncertain(what=call, why="as planned (error_after)")
         assert fault.kind == "crash_after", fault

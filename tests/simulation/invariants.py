@@ -119,6 +119,9 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
                 raise Violation("I5: completed, but the current version is not accepted")
             if body.refused and previous is not None and accepts(previous):
                 raise Violation("I5: completed, but the old version is still accepted")
+        case e.MonitoringPassed():
+            if body.grace.wall < rotation.entered_at + rotation.plan.grace:
+                raise Violation("I6: the grace period is shorter than planned")
         case e.RollbackVerified(observed="login"):
             if previous is None or not accepts(previous):
                 raise Violation("I5: rolled back, but the old version is not accepted")
