@@ -44,7 +44,7 @@ class Tls(StrEnum):
 
 
 class AdminCredentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Keyturn's own login; it needs `+auth +ping +info +acl|getuser +acl|setuser` and what saving takes."""
+    """Keyturn's own login; it needs `+acl|getuser +acl|setuser` and what saves, `+config|get +info` for the check."""
 
     password: Reference
     username: str = "default"

@@ -50,12 +50,11 @@ def wall() -> Instant:
 
 def run(node: servers.RedisServer, *words: str) -> Any:
     """Run a command as the administrator, and return its answer in the old protocol's shape."""
-    with redis.Redis(host=node.host, port=node.port, password=node.password.reveal(), protocol=2) as client:
-        connection: Any = client.connection_pool.get_connection()
+    login: Any = {"password": node.password.reveal(), "protocol": 2, "single_connection_client": True}
+    with redis.Redis(host=node.host, port=node.port, **login) as client:
+        connection: Any = client.connection
         connection.send_command(*words)
-        answer = connection.read_response()
-        client.connection_pool.release(connection)
-        return answer
+        return connection.read_response()
 
 
 def digests(node: servers.RedisServer, username: str = "app") -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,25 @@ def test_our_own_login_is_told_apart(node: servers.RedisServer) -> None:
     with pytest.raises(OwnLoginRejected, match="may not ACL SETUSER"):
         weak.apply(value(), tag="tag", deadline=far())
     assert digests(node) == []
+
+
+def test_the_rights_that_the_how_to_names_are_enough(node: servers.RedisServer) -> None:
+    """A rotation and a check with the login of docs/how-to/redis.md, and nothing that it may not do."""
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "redis.md").read_text()
+    words = next(line for line in text.splitlines() if line.startswith("ACL SETUSER keyturn")).split()
+    digest = sha256(b"canary-keyturn").hexdigest()
+    run(node, *(f"#{digest}" if word.startswith("#") else word for word in words))
+    run(node, "ACL", "LOG", "RESET")
+    credentials = {"username": "keyturn", "password": "env://ADMIN"}
+    here = target_on(node, admin=Secret("canary-keyturn"), admin_credentials=credentials)
+    old, new = value(), value()
+    for given in (old, new):
+        here.apply(given, tag="tag", deadline=far())
+    here.retire(old, keep=new, tag="tag")
+    assert here.verify(new, control=canary()).query
+    assert {finding.severity for finding in here.check()} == {Severity.OK, Severity.WARN}
+    reasons = [dict(zip(entry[::2], entry[1::2], strict=True))[b"reason"] for entry in run(node, "ACL", "LOG")]
+    assert set(reasons) == {b"auth"}, "only the control was refused"
 
 
 def test_a_rotation_of_its_own_login_works(node: servers.RedisServer) -> None:
