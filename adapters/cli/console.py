@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
 
-import click
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TextIO
 
 _TABLE_GAP = "  "
 _FRAMES_MAX = 30
@@ -115,8 +116,11 @@ class Console:
 
     def style(self, text: str, stream: TextIO, **styles: Any) -> str:
         """Return a text in colour where the stream shows it."""
-        allowed = stream.isatty() if self.color is None else self.color
-        return click.style(text, **styles) if allowed and stream.isatty() else text
+        if self.color is False or not stream.isatty():
+            return text
+        import click
+
+        return click.style(text, **styles)
 
     def close(self) -> None:
         """Write out what is left; from here nothing is printed."""

@@ -5,6 +5,7 @@ Rule: nothing here decides about a rotation; it is started, taken back or ended 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -45,7 +46,7 @@ class Patience:
     grace: bool = False
 
 
-def worst(codes: list[ExitCode]) -> ExitCode:
+def worst(codes: Sequence[int]) -> ExitCode:
     """Return the exit code of several rotations: the one that asks most of a person."""
     return next((code for code in _WORST_FIRST if code in codes), ExitCode.DONE)
 
@@ -72,7 +73,8 @@ def drive(
     with progress(session.console, installation):
         rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
     session.on_interrupt = ""
-    return report(session, rotation, back=back)
+    code = report(session, rotation, back=back)
+    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
 
 
 def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitCode:

@@ -8,6 +8,12 @@ from __future__ import annotations
 from engine.errors import ExitCode, KeyturnError
 
 
+class WrongUsage(KeyturnError):
+    """{what}"""
+
+    exit_code = ExitCode.USAGE
+
+
 class NotReady(KeyturnError):
     """{service} ({environment}) was not touched: {why}."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli import lookup, status
+from adapters.cli import lookup, standing
 from adapters.cli.driving import Patience, drive, report, worst
 from adapters.cli.plan import show
 from adapters.cli.refusals import BadInput, NotReady, NotSupportedYet, SameCredential
@@ -152,7 +152,7 @@ def _ready(session: Session, service: Service) -> Plan:
 def _due(session: Session, chosen: list[Service]) -> list[Service]:
     """Return the services that are due now."""
     now = to_text(session.installation.world.clock.now().wall)
-    entries = {(each["service"], each["environment"]): each for each in status.services(session)}
+    entries = {(each["service"], each["environment"]): each for each in standing.services(session)}
     due = [
         service
         for service in chosen

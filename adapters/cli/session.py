@@ -6,10 +6,10 @@ Rule: nothing of weight is imported before it is needed; `keyturn --help` pays f
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from adapters.cli.console import Console
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Session:
     """The shared options of one call, and the configuration and installation that they lead to."""
 
-    def __init__(self, reported: Callable[[Callable[[], ExitCode]], ExitCode], *, wrap: Wrap | None = None) -> None:
+    def __init__(self, reported: Callable[[Callable[[], ExitCode]], int], *, wrap: Wrap | None = None) -> None:
         self.console = Console()
         self.given_config: str | None = None
         self.given_state: str | None = None
@@ -43,11 +43,16 @@ class Session:
         self._installation: Installation | None = None
 
     @property
+    def given_config_path(self) -> str:
+        """The configuration file as it was given: --config, KEYTURN_CONFIG, or keyturn.yaml here."""
+        return self.given_config or os.environ.get("KEYTURN_CONFIG") or "keyturn.yaml"
+
+    @property
     def config_path(self) -> Path:
-        """The configuration file: --config, KEYTURN_CONFIG, or keyturn.yaml here."""
+        """The configuration file."""
         from pathlib import Path
 
-        return Path(self.given_config or os.environ.get("KEYTURN_CONFIG") or "keyturn.yaml")
+        return Path(self.given_config_path)
 
     @property
     def configuration(self) -> Configuration:
@@ -109,12 +114,13 @@ class Session:
             self._log = SqliteEventLog(self.state / LOG_FILE, must_exist=True)
         return self._log
 
-    def follow(self) -> None:
+    def follow(self) -> int:
         """Bring the views up to the log, if this call appended to it; raises what a broken view raises."""
         if self._appended:
             from adapters.cli.views import follow
 
             follow(self)
+        return 0
 
     def _note(self, recorded: Sequence[Recorded]) -> None:
         self._appended = True

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from adapters.cli.commands import SHARED
+
 if TYPE_CHECKING:
     from adapters.cli.session import Session
 
@@ -35,14 +37,14 @@ def _shared(*names: str, **attributes: Any) -> Callable[[Function], Function]:
     return click.option(*names, expose_value=False, callback=_keep, **attributes)
 
 
-_SHARED = (
-    _shared("--config", metavar="FILE", help="The configuration (KEYTURN_CONFIG, or keyturn.yaml here)."),
-    _shared("--state", metavar="PATH", help="The state folder (KEYTURN_STATE, or `state:` in the configuration)."),
-    _shared("--actor", metavar="NAME", help="Who is recorded as acting; your login name by default."),
-    _shared("--json", is_flag=True, help="Print JSON on stdout."),
-    _shared("--no-color", is_flag=True, help="No colour and no animation (NO_COLOR)."),
-    _shared("-v", "--verbose", "verbosity", count=True, help="Say more; -vv shows where an error comes from."),
-)
+def _attributes(name: str, metavar: str) -> dict[str, Any]:
+    return {"count": True} if name == "verbosity" else {"metavar": metavar} if metavar else {"is_flag": True}
+
+
+_SHARED = [
+    _shared(*names.split(", "), name, help=line, **_attributes(name, metavar))
+    for name, (names, metavar, line) in SHARED.items()
+]
 
 
 def shared_options(function: Function) -> Function:
