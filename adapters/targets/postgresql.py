@@ -32,6 +32,8 @@ from engine.values import SECOND, CredentialValue, Form, Instant, Secret
 
 _NAME_BYTES_MAX: Final = 63
 """PostgreSQL cuts longer names without an error (NAMEDATALEN), and would change another role."""
+_RETIRE_SECONDS: Final = 4.5
+"""A retirement is given no deadline, and its attempt is recorded with 5 s (`Plan.attempt_window`) just before."""
 _VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|md5[0-9a-f]{32}")
 """Anything else would be taken for a password in the clear."""
 
@@ -119,8 +121,7 @@ class PostgresqlTarget:
         if old is None or (keep is not None and keep.username == old.username):
             return
         what = f"taking the password of {old.username} away"
-        end = time.time() + self.server.connect_seconds + 2 * self.server.query_seconds
-        with self._transaction(what, end=end) as opened:
+        with self._transaction(what, end=time.time() + _RETIRE_SECONDS) as opened:
             _take_password(opened, old.username)
 
     def restore(

@@ -48,7 +48,7 @@ def test_the_table_tells_every_option_and_its_default() -> None:
 
 @pytest.mark.slow
 def test_the_grants_are_enough() -> None:
-    """After the statements of the page, keyturn's own login rotates the pair, and the doctor finds nothing that fails."""
+    """After the statements of the page, our own login rotates the pair, and the doctor finds no failure."""
     try:
         servers.find_postgres()
     except servers.ServerMissing as error:
