@@ -1,0 +1,20 @@
+"""What the tests of the command line share: a folder to run the program in, searched for secrets in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.program import Folder, make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """A folder with a service; after the test, nothing that the program printed holds a value of the store."""
+    made = make(tmp_path)
+    yield made
+    if made.config.exists() and "memory" in made.config.read_text():
+        secrets = made.secrets()
+        assert not [text for text in made.printed for value in secrets if value in text]

@@ -1,0 +1,256 @@
+"""Rotating, going back and resuming, as a user does it: exit codes, words, and what is recorded."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.program import Folder
+
+pytestmark = pytest.mark.slow
+
+ROTATION_FIELDS = [
+    "schema",
+    "rotation_id",
+    "service",
+    "environment",
+    "kind",
+    "strategy",
+    "state",
+    "outcome",
+    "version",
+    "previous_version",
+    "started_at",
+    "ended_at",
+    "duration_seconds",
+    "actor",
+    "reason",
+    "error",
+    "not_before",
+    "events",
+    "waves",
+]
+
+
+def test_a_rotation_ends_with_the_new_version_current(folder: Folder) -> None:
+    """Exit 0, one document, and the place that consumers read has the value that the store holds."""
+    done = folder.ok("rotate", "app-db", "--json", "--actor", "ada", "--reason", "monday")
+    assert list(done.document) == ROTATION_FIELDS
+    assert done.document["schema"] == "keyturn.rotation/1"
+    assert (done.document["state"], done.document["actor"], done.document["reason"]) == ("grace", "ada", "monday")
+    (value,) = folder.secrets()
+    assert value in (folder.path / "app.env").read_text()
+
+
+def test_without_a_terminal_progress_is_a_line_an_event_on_stderr(folder: Folder) -> None:
+    done = folder.ok("rotate", "app-db")
+    assert "candidate verified -> distributing" in done.err
+    assert "\x1b" not in done.err + done.out
+    assert "stays valid until" in done.out
+
+
+def test_a_second_rotation_waits_for_the_end_of_the_grace_period(folder: Folder) -> None:
+    """Refused with 6 and the way out; `retire` is that way, and ends what it says."""
+    folder.ok("rotate", "app-db")
+    folder.run("rotate", "app-db").refused(6, "in the grace period", "keyturn retire")
+    assert folder.ok("retire", "app-db", "--json").document["state"] == "completed"
+    before = folder.head()
+    folder.ok("retire", "app-db")
+    assert folder.head() == before
+    folder.ok("rotate", "app-db")
+
+
+def test_a_version_that_does_not_verify_is_taken_back(folder: Folder) -> None:
+    """Exit 3: failed, and safely back; the old value still stands where consumers read it."""
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    published = (folder.path / "app.env").read_text()
+    folder.configure("app-db", faults="fail_verification")
+    done = folder.run("rotate", "app-db", "--json")
+    done.refused(3, "safely back on v1-")
+    assert done.document["outcome"] == "rolled_back"
+    assert done.document["error"]["step"] == "verify"
+    assert (folder.path / "app.env").read_text() == published
+
+
+def test_a_rollback_that_fails_calls_a_person_and_can_be_retried(folder: Folder) -> None:
+    """Exit 5 tells where both versions are and what to run; `retry` ends it once the cause is gone."""
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.configure("app-db", faults="fail_verification, reject_restore")
+    done = folder.run("rotate", "app-db", "--json")
+    done.refused(5, "going back failed", "store local, default/app-db", "keyturn retry")
+    assert done.document["state"] == "rollback_failed"
+    folder.run("resume").refused(5, "keyturn retry")
+    folder.run("rotate", "app-db").refused(6, "already has an open rotation")
+    folder.configure("app-db")
+    assert folder.ok("retry", "app-db", "--json").document["state"] == "rolled_back"
+
+
+def test_a_target_out_of_reach_is_not_touched(folder: Folder) -> None:
+    """Exit 4, and nothing is recorded."""
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    before = folder.head()
+    folder.configure("app-db", faults="unavailable")
+    folder.run("rotate", "app-db").refused(4, "was not touched", "service app-db (default)", "keyturn doctor")
+    assert folder.head() == before
+
+
+def test_detached_is_recorded_and_left_to_resume(folder: Folder) -> None:
+    """Exit 8; `resume` without a name drives it; a second one appends nothing."""
+    done = folder.run("rotate", "app-db", "--detach", "--json")
+    done.refused(8, "keyturn resume")
+    assert done.document["state"] == "staging"
+    assert "next: stage" in folder.ok("resume", "--dry-run").out
+    assert folder.ok("resume", "--json").document["state"] == "grace"
+    before = folder.head()
+    folder.ok("resume")
+    assert folder.head() == before
+
+
+def test_an_answer_that_was_lost_is_waited_for_until_the_timeout(folder: Folder) -> None:
+    """Exit 8 when --timeout ends; the rotation is finished by `resume`, named by the beginning of its id."""
+    folder.configure("app-db", faults="lose_apply_reply", more="    retry: probe_first\n", window="2s")
+    done = folder.run("rotate", "app-db", "--timeout", "10ms", "--json")
+    done.refused(8, "keyturn resume")
+    assert done.document["state"] == "applying"
+    folder.configure("app-db")
+    assert folder.ok("resume", done.document["rotation_id"][:8], "--json").document["state"] == "grace"
+
+
+def test_waiting_for_the_grace_period_ends_with_the_old_version_retired(folder: Folder) -> None:
+    folder.configure("app-db", more="      grace_period: 1s\n")
+    assert folder.ok("rotate", "app-db", "--wait-grace", "--json").document["state"] == "completed"
+
+
+def test_waiting_for_the_grace_period_is_bounded_by_the_timeout(folder: Folder) -> None:
+    assert folder.run("rotate", "app-db", "--wait-grace", "--timeout", "1ms").code == 8
+
+
+def test_an_interrupted_rotation_can_be_resumed(folder: Folder) -> None:
+    """Ctrl-C ends with 130 and the command that goes on; nobody holds the rotation after it."""
+    process = subprocess.Popen(
+        folder.command("rotate", "app-db", "--wait-grace"),
+        cwd=folder.path,
+        env=folder.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "monitoring passed" in line:
+            break
+    time.sleep(0.2)
+    folder.run("resume").refused(6, "is being driven by another process", f":{process.pid}:")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "keyturn resume" in err
+    assert "Traceback" not in err
+    folder.ok("resume", "app-db")
+
+
+def test_of_two_processes_that_rotate_one_service_one_is_refused(folder: Folder) -> None:
+    """One ends with 0, the other with 6."""
+    processes = [
+        subprocess.Popen(
+            folder.command("rotate", "app-db"),
+            cwd=folder.path,
+            env=folder.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
+    assert sorted(process.wait(timeout=30) for process in processes) == [0, 6]
+
+
+def test_several_services_are_rotated_one_after_the_other_and_the_worst_code_wins(folder: Folder) -> None:
+    """JSON Lines, one document each; what is refused for one does not stop the others."""
+    folder.configure("one", "two", "three")
+    folder.ok("rotate", "two")
+    done = folder.run("rotate", "--all", "--json")
+    assert done.code == 6
+    assert [document["service"] for document in done.documents] == ["one", "three"]
+
+
+def test_only_what_is_due_is_rotated(folder: Folder) -> None:
+    """Never rotated is due; after that, when the ttl has passed."""
+    folder.configure("one", "two")
+    folder.ok("rotate", "one")
+    assert [d["service"] for d in folder.ok("rotate", "--due", "--json").documents] == ["two"]
+    assert "nothing is due" in folder.ok("rotate", "--due").err
+
+
+def test_a_value_of_ones_own_is_taken_from_stdin(folder: Folder) -> None:
+    folder.ok("rotate", "app-db", "--new-value-file", "-", stdin="canary-brought-by-hand-0123456789\n")
+    assert folder.secrets() == {"canary-brought-by-hand-0123456789"}
+
+
+def test_a_dry_run_shows_the_plan_and_records_nothing(folder: Folder) -> None:
+    assert folder.ok("rotate", "app-db", "--dry-run").out == folder.ok("plan", "app-db").out
+    assert folder.head() == 0
+
+
+@pytest.mark.parametrize("policy", ["queue", "replace"])
+def test_other_answers_to_a_conflict_are_refused_by_name(folder: Folder, policy: str) -> None:
+    folder.run("rotate", "app-db", "--on-conflict", policy).refused(2, policy, "not supported yet")
+
+
+def test_two_rotations_of_one_credential_at_once_are_refused_by_name(folder: Folder) -> None:
+    folder.run("rotate", "app-db", "--on-conflict", "concurrent").refused(6, "one open rotation at a time")
+
+
+def test_a_rotation_in_grace_is_taken_back_itself(folder: Folder) -> None:
+    """Exit 0: going back is what was asked for; without --yes it is refused where nobody can be asked."""
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    rotation = folder.ok("rotate", "app-db", "--json").document
+    folder.run("rollback", "app-db").refused(6, "Not confirmed", "--yes")
+    assert "would go back to v1-" in folder.ok("rollback", "app-db", "--dry-run").out
+    back = folder.ok("rollback", "app-db", "--yes", "--json", "--reason", "slow").document
+    assert (back["rotation_id"], back["state"]) == (rotation["rotation_id"], "rolled_back")
+    assert folder.ok("abort", "app-db", "--json").document["state"] == "rolled_back"
+
+
+def test_a_finished_rotation_is_left_by_a_rotation_of_kind_rollback(folder: Folder) -> None:
+    """By version, by event and by time; what is current already is said, and appends nothing."""
+    first = folder.ok("rotate", "app-db", "--json").document
+    folder.ok("retire", "app-db")
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    back = folder.ok("rollback", "app-db", "--yes", "--json").document
+    assert (back["kind"], back["version"], back["state"]) == ("rollback", first["version"], "completed")
+    before = folder.head()
+    for to in (first["version"], "v1", "#" + str(before)):
+        assert "is current already" in folder.ok("rollback", "app-db", "--to", to, "--yes").err
+    assert folder.head() == before
+    assert folder.ok("rollback", "app-db", "--to", "v2", "--yes", "--json").document["version"].startswith("v2-")
+    moment = folder.ok("history", "--json").document["events"][before - 1]["at"]
+    assert folder.ok("rollback", "app-db", "--to", moment, "--yes", "--json").document["version"] == first["version"]
+
+
+def test_what_cannot_be_gone_back_to_is_refused_with_what_can(folder: Folder) -> None:
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.run("rollback", "app-db", "--to", "v9", "--yes").refused(6, "v9", "Restore points: v1-")
+    folder.run("rollback", "app-db", "--to", "#999", "--yes").refused(6, "no event #999")
+    folder.run("retry", "app-db").refused(6, "retry is not possible while the rotation is completed")
+    folder.run("abort", "app-db").refused(6, "abort is not possible")
+
+
+def test_one_can_go_back_from_an_open_rotation_only_to_where_it_came_from(folder: Folder) -> None:
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.ok("rotate", "app-db")
+    folder.run("rollback", "app-db", "--to", "v1", "--yes").refused(6, "can be taken back to v2-")
+    folder.ok("rollback", "app-db", "--to", "v2", "--yes")
