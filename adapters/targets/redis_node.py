@@ -218,7 +218,7 @@ def reason(error: BaseException) -> str:
         if isinstance(link, (TimeoutError, exceptions.TimeoutError)):
             return "no answer in time"
         if isinstance(link, OSError) and link.strerror:
-            return link.strerror
+            return link.strerror.rstrip(".")
         link = link.__context__
     if isinstance(error, exceptions.BusyLoadingError):
         return "it is still loading its data"
@@ -230,7 +230,7 @@ def reason(error: BaseException) -> str:
 def _redacted(error: BaseException) -> str:
     """Return what a server said on one line, without digests and without signs that a terminal obeys."""
     text = "".join(sign if sign.isprintable() else " " for sign in _DIGEST.sub("…", str(error)))
-    return text[:_TEXT_MAX].strip() or "no reason was given"
+    return text[:_TEXT_MAX].strip(" .") or "no reason was given"
 
 
 def _text(raw: object) -> str:

@@ -60,8 +60,9 @@ def test_a_node_out_of_reach_leaves_the_others_as_they_are(
         lambda: here.retire(None, keep=old, tag="tag"),
         lambda: here.restore(value(), candidate=old, tag="tag", deadline=far()),
     ):
-        with pytest.raises(Unavailable, match=str(other.port)):
+        with pytest.raises(Unavailable, match=str(other.port)) as caught:
             change()
+        assert caught.value.why == "Connection refused"
     assert digests(node) == before
     assert here.probe(old).probe is Probe.UNKNOWN
 
