@@ -96,21 +96,6 @@ def test_processes_that_want_the_same_place_are_told_who_was_first(path: Path, w
 
 
 @pytest.mark.slow
-def test_a_process_that_appends_without_pause_starves_nobody(path: Path) -> None:
-    """Whoever else wants to append gets its turn well before its time is up."""
-    with (
-        _processes(["forever", path]) as (process,),
-        SqliteEventLog(path, busy_seconds_max=1) as log,
-    ):
-        assert process.stdout
-        process.stdout.readline()
-        for version in range(1, 101):
-            log.append([fact(ONE, version)])
-        assert len(log.stream(ONE)) == 100
-        assert process.poll() is None
-
-
-@pytest.mark.slow
 def test_what_a_killed_process_was_told_is_there(path: Path) -> None:
     """SIGKILL in the middle of appending: each acknowledged event is there, and the next one can append."""
     with _processes(["forever", path], ["forever", path]) as processes:
