@@ -34,6 +34,8 @@ _NAME_BYTES_MAX: Final = 63
 """PostgreSQL cuts longer names without an error (NAMEDATALEN), and would change another role."""
 _RETIRE_SECONDS: Final = 4.5
 """A retirement is given no deadline, and its attempt is recorded with 5 s (`Plan.attempt_window`) just before."""
+_ROLE_QUERY: Final = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s"
+_VERIFIER_QUERY: Final = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s"
 _VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|md5[0-9a-f]{32}")
 """Anything else would be taken for a password in the clear."""
 
@@ -161,7 +163,7 @@ class PostgresqlTarget:
     def probe(self, value: CredentialValue) -> Sighting:
         """Log in with the value. Without a secret, or with a verifier, show the verifier in force instead."""
         if value.secret is None or value.form is Form.VERIFIER:
-            return Sighting(Probe.UNKNOWN, "nothing to log in with", self._probe_in_force(value.username))
+            return self._probe_in_force(value.username)
         login = log_in(self.server, value.username, value.revealed())
         if login.probe is Probe.ACCEPTED and not login.is_asked:
             return Sighting(Probe.UNKNOWN, "the server let us in without asking for a password")
@@ -194,18 +196,22 @@ class PostgresqlTarget:
             return seen.restorable is not None and seen.restorable.secret == value.secret
         return seen.probe is Probe.ACCEPTED
 
-    def _probe_in_force(self, username: str) -> CredentialValue | None:
-        """Return the verifier that the server keeps, where our login may read it and there is one."""
+    def _probe_in_force(self, username: str) -> Sighting:
+        """Show the verifier that the server keeps, where our login may read it; REFUSED where there is none."""
         what = f"reading the verifier of {username}"
         admin, seconds = self.options.admin_credentials, self.server.query_seconds
-        query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s AND rolpassword IS NOT NULL"
         try:
             password = self.context.secret(admin.password)
             with connected(self.server, admin.username, password, seconds=seconds, what=what) as connection:
-                rows = read(connection, what, query, (username,))
-        except PortError:
-            return None
-        return CredentialValue(username, Secret(rows[0][0]), Form.VERIFIER) if rows else None
+                if not read(connection, what, _ROLE_QUERY, (username,)):
+                    return Sighting(Probe.REFUSED, "there is no such role")
+                rows = read(connection, what, _VERIFIER_QUERY, (username,))
+        except PortError as error:
+            return Sighting(Probe.UNKNOWN, error.why)
+        if not rows or rows[0][0] is None:
+            return Sighting(Probe.REFUSED, "the role has no password")
+        shown = CredentialValue(username, Secret(rows[0][0]), Form.VERIFIER)
+        return Sighting(Probe.UNKNOWN, "nothing to log in with", shown)
 
 
 def _stored_form(value: CredentialValue, what: str) -> str:
