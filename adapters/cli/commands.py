@@ -7,7 +7,10 @@ from __future__ import annotations
 
 COMMANDS = {
     "init": ("init:init", "Write a commented starter configuration, its key file and the state folder."),
-    "demo": ("demo:demo", "Rehearse on a real server: rotate under load, break one rotation, see it go back."),
+    "demo": (
+        "demo:demo",
+        "Rehearse on a real server: rotate under load, break one rotation, see it go back; leaves nothing behind.",
+    ),
     "config": ("config:config", "Check, show or describe the configuration."),
     "plan": ("plan:plan", "Show what a rotation would do, step by step, and what a crash at each step leads to."),
     "rotate": ("rotate:rotate", "Rotate the credential of one or several services."),
@@ -15,15 +18,18 @@ COMMANDS = {
     "resume": ("resume:resume", "Drive interrupted rotations on; without a name, every unfinished one."),
     "abort": ("resume:abort", "Take an open rotation back."),
     "retry": ("resume:retry", "Try a rollback that failed again."),
-    "retire": ("resume:retire", "End the grace period of a rotation now: the old version becomes unusable."),
-    "status": ("status:status", "Show each service: its state, its version, when it is due."),
+    "retire": (
+        "resume:retire",
+        "End the grace period of a rotation now: the old version becomes unusable, and there is no way back.",
+    ),
+    "status": ("status:status", "Show each service: its state, its version, when it was rotated and when it is due."),
     "history": ("history:history", "List what has happened, oldest first."),
-    "show": ("history:show", "Show one rotation, as it is or as it was."),
-    "replay": ("replay:replay", "Fold the log again, fact by fact, with the state before and after each."),
+    "show": ("history:show", "Show one rotation, as it is or as it was after an event."),
+    "replay": ("replay:replay", "Fold the log again, fact by fact, and print each with the state before and after it."),
     "secret": ("secret:secret", "Read a credential, or put a secret of your own into a store."),
-    "exec": ("exec:execute", "Run a command with a credential in its environment, and nowhere else."),
+    "exec": ("exec:execute", "Run a command with the current credential in its environment, and nowhere else."),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
-    "machine": ("machine:machine", "Print the state machine of a rotation."),
+    "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),
     "doctor": ("doctor:doctor", "Check stores, targets, log and state, and look for drift; changes nothing."),
     "adapters": ("machine:adapters", "List the kinds of targets and stores that are installed."),
     "completion": ("completion:completion", "Print the script that completes commands in your shell."),
@@ -41,6 +47,9 @@ SHARED = {
 """The options that stand before the name of a command or behind it: how they are written, and what they do."""
 
 _OWN = {"--version": "Print the version.", "-h, --help": "Show this message, or that of a command."}
+
+COMPLETE = "_KEYTURN_COMPLETE"
+"""The variable by which a shell asks for completions."""
 
 ABOUT = "Rotate live credentials without an outage, and never lose the last one that works."
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,7 +21,7 @@ from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.machine import State
 from engine.ports import Checkable, Finding, Probe, Severity
-from engine.values import Form
+from engine.values import CURRENT, Form
 from projections.times import to_text
 
 if TYPE_CHECKING:
@@ -69,22 +70,24 @@ def _print(session: Session, finding: Finding) -> None:
 def _findings(installation: Installation) -> Iterator[Weighed]:
     yield from ((finding, _AGREE) for finding in _state(installation))
     for name in installation.configuration.stores:
-        subject = f"store {name}"
-        yield from ((each, _READY) for each in check(subject, lambda name=name: _store(installation, name)))  # type: ignore[misc]
+        yield from check(f"store {name}", partial(_store, installation, name))
     for service in installation.configuration.services.values():
-        subject = f"service {service.name}"
-        ready = check(subject, lambda service=service: _target(installation, service))  # type: ignore[misc]
-        yield from ((each, _READY) for each in ready)
-        if all(each.severity is not Severity.FAIL for each in ready):
+        ready = check(f"service {service.name}", partial(_target, installation, service))
+        yield from ready
+        if _is_fine(ready):
             yield from drift(installation, service)
 
 
-def check(subject: str, look: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
-    """Return what a look finds; where it is not possible at all, that is the finding."""
+def check(subject: str, look: Callable[[], Sequence[Finding]], *, code: ExitCode = _READY) -> list[Weighed]:
+    """Return what a look finds, weighed by `code`; where it is not possible at all, that is the finding."""
     try:
-        return [replace(each, subject=f"{subject}, {each.subject}") for each in look()]
+        return [(replace(each, subject=f"{subject}, {each.subject}"), code) for each in look()]
     except (PortError, MissingDriver, BrokenAdapter, StrategyImpossible) as error:
-        return [Finding(subject, Severity.FAIL, error.message, error.advice)]
+        return [(Finding(subject, Severity.FAIL, error.message, error.advice), _READY)]
+
+
+def _is_fine(findings: Sequence[Weighed]) -> bool:
+    return all(finding.severity is not Severity.FAIL for finding, _ in findings)
 
 
 def _state(installation: Installation) -> Iterator[Finding]:
@@ -142,9 +145,9 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         return found
     store, path = installation.binding(service).store, service.credential.key
     current = credential.current.id
-    held = check(subject, lambda: _held(installation, service, current))
-    found += [(each, _AGREE) for each in held]
-    value = None if any(each.severity is Severity.FAIL for each in held) else store.read(path, "current")
+    held = check(subject, partial(_held, installation, service, current), code=_AGREE)
+    found += held
+    value = store.read(path, CURRENT) if _is_fine(held) else None
     if value is None or value.form is not Form.PLAIN:
         return found
     sighting = installation.binding(service).target.probe(value)

@@ -44,7 +44,10 @@ def history(
     status: str | None,
     limit: int | None,
 ) -> ExitCode:
-    """List what has happened, oldest first; # is what `rollback --to` and `show --at` take."""
+    """List what has happened, oldest first.
+
+    The number behind # is what `rollback --to` and `show --at` take.
+    """
     query = Query(
         service=service, since=_time(since, "--since"), until=_time(until, "--until"), status=status, limit=limit
     )

@@ -6,9 +6,10 @@ Rule 2: no other file catches `KeyturnError`, and none at all catches everything
 
 from __future__ import annotations
 
+import os
 import sys
 
-from adapters.cli.commands import help_text
+from adapters.cli.commands import COMPLETE, help_text
 from adapters.cli.session import Session
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, *, wrap: Wrap | None = None) ->
 
 
 def _run(given: list[str], session: Session) -> int:
-    if given in ([], ["--help"], ["-h"]):
+    if given in ([], ["--help"], ["-h"]) and COMPLETE not in os.environ:
         session.console.out(help_text())
         return 0
     if given[0] == "status" and set(given[1:]) <= {"--json"}:

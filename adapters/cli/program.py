@@ -11,15 +11,13 @@ from typing import Final
 
 import click
 
-from adapters.cli.commands import ABOUT, COMMANDS, help_text
+from adapters.cli.commands import ABOUT, COMMANDS, COMPLETE, help_text
 from adapters.cli.refusals import WrongUsage
 from adapters.cli.session import Session
 from adapters.cli.shared import shared_options
 from engine.errors import ExitCode
 
 NAME: Final = "keyturn"
-COMPLETE: Final = "_KEYTURN_COMPLETE"
-"""The variable by which a shell asks click for completions."""
 
 
 class Program(click.Group):

@@ -89,7 +89,10 @@ def _next(session: Session, rotation: Rotation) -> str:
 @shared_options
 @click.pass_obj
 def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
-    """Take an open rotation back: the stores, the target and whoever has the new version return to the old one."""
+    """Take an open rotation back.
+
+    The stores, the target and whoever has the new version return to the old one.
+    """
     found = lookup.rotation(session.installation, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.ROLLED_BACK:

@@ -57,7 +57,7 @@ def rollback(
     dry_run: bool,
     reason: str,
 ) -> ExitCode:
-    """Go back to the previous version, or to the one that was current at an event (#41) or a time.
+    """Go back to the previous version, or to the one at an event (#41) or a time.
 
     Asks first on a terminal; elsewhere it is refused without --yes. An open rotation is taken back itself.
     """
