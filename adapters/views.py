@@ -34,6 +34,7 @@ _TRACKING: Final = """
     CREATE TABLE tracking (
         view TEXT PRIMARY KEY,
         schema INTEGER NOT NULL,
+        shape TEXT NOT NULL,
         position INTEGER NOT NULL,
         hash BLOB NOT NULL,
         tables TEXT NOT NULL
@@ -154,15 +155,15 @@ class SqliteViews:
         return found is not None and found[0] == projection.schema
 
     def _page(self, projection: Projection) -> SqlitePage:
-        """Return the page of a view, its tables made anew where they are of an older schema."""
+        """Return the page of a view, its tables made anew where they are of an older schema or another shape."""
         row = self._connection.execute(
-            "SELECT schema, position, hash, tables FROM tracking WHERE view = ?", (projection.name,)
+            "SELECT schema, shape, position, hash, tables FROM tracking WHERE view = ?", (projection.name,)
         ).fetchone()
         if row is not None and row[0] > projection.schema:
             raise NewerView(view=projection.name, path=self.path, found=row[0], known=projection.schema)
-        if row is not None and row[0] == projection.schema:
-            return SqlitePage(self._connection, projection, Tracking(row[1], row[2]))
-        for name in row[3].split() if row is not None else ():
+        if row is not None and row[:2] == (projection.schema, projection.shape):
+            return SqlitePage(self._connection, projection, Tracking(*row[2:4]))
+        for name in row[4].split() if row is not None else ():
             self._connection.execute(f"DROP TABLE IF EXISTS {name}")
         for table in projection.tables:
             self._make(table)
@@ -218,10 +219,11 @@ class SqlitePage:
 
     def track(self, tracking: Tracking) -> None:
         """Take down how far the view has got."""
-        names = " ".join(table.name for table in self._projection.tables)
+        projection = self._projection
+        names = " ".join(table.name for table in projection.tables)
         self._connection.execute(
-            "REPLACE INTO tracking VALUES (?, ?, ?, ?, ?)",
-            (self._projection.name, self._projection.schema, tracking.position, tracking.hash, names),
+            "REPLACE INTO tracking VALUES (?, ?, ?, ?, ?, ?)",
+            (projection.name, projection.schema, projection.shape, tracking.position, tracking.hash, names),
         )
         self._tracking = tracking
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from engine.errors import ExitCode, KeyturnError, UnsupportedEvent
 from engine.facts import Recorded
-from engine.ports import EventLog
 
 BATCH: Final = 500
 """Facts folded in one transaction: more make a rebuild no faster, and keep other processes waiting longer."""
@@ -86,6 +86,14 @@ class Tracking(msgspec.Struct, frozen=True):
     hash: bytes = b""
 
 
+class Source(Protocol):
+    """The reading half of the port `EventLog`: all that a view needs of the log."""
+
+    def after(self, position: int, *, limit: int = 500) -> Sequence[Recorded]:
+        """Return at most `limit` facts of all aggregates behind `position`, in order."""
+        ...
+
+
 class Rows(Protocol):
     """The rows of one view, as of one moment."""
 
@@ -98,6 +106,15 @@ class Rows(Protocol):
     ) -> list[Row]:
         """Return the rows that meet all conditions, in the order of their keys, at most `limit`."""
         ...
+
+
+def shape_of(*structures: type[msgspec.Struct]) -> str:
+    """Return a checksum over the fields and types of structures, those within them included.
+
+    A field that somebody adds to an aggregate would be missing in rows of before, so such rows are not read.
+    """
+    _, components = msgspec.json.schema_components(structures)
+    return sha256(msgspec.json.encode(components, order="deterministic")).hexdigest()[:16]
 
 
 class Folding(Protocol):
@@ -123,7 +140,12 @@ class Projection(Protocol):
 
     @property
     def schema(self) -> int:
-        """Goes up with every change of what the rows hold."""
+        """Goes up with every change of what the rows mean."""
+        ...
+
+    @property
+    def shape(self) -> str:
+        """Differs wherever the structures that are kept in rows differ (`shape_of`)."""
         ...
 
     @property
@@ -163,7 +185,8 @@ class Views(Protocol):
     def writing(self, projection: Projection) -> AbstractContextManager[Page]:
         """Open the view for changes: all of the block or none, and no other process meanwhile.
 
-        A view of an older schema, or none, is opened empty. Raises `NewerView` for one of a newer schema.
+        A view of an older schema or another shape, or none, is opened empty. Raises `NewerView` for one of a
+        newer schema.
         """
         ...
 
@@ -172,7 +195,7 @@ class Views(Protocol):
         ...
 
 
-def catch_up(projection: Projection, log: EventLog, views: Views, *, batch: int = BATCH) -> int:
+def catch_up(projection: Projection, log: Source, views: Views, *, batch: int = BATCH) -> int:
     """Fold all that the view has not seen; return the position it has reached.
 
     Any number of processes may do so at once. A view of another log, or of one that was put back from a
@@ -196,7 +219,7 @@ def catch_up(projection: Projection, log: EventLog, views: Views, *, batch: int 
             return reached
 
 
-def rebuild(projection: Projection, log: EventLog, views: Views, *, batch: int = BATCH) -> int:
+def rebuild(projection: Projection, log: Source, views: Views, *, batch: int = BATCH) -> int:
     """Empty the view and fold it from the first event; return the position it has reached.
 
     Who reads it meanwhile sees it grow. Raises `PoisonEvent`.
@@ -209,7 +232,7 @@ def rebuild(projection: Projection, log: EventLog, views: Views, *, batch: int =
 class _Follower:
     """One process on its way through the log."""
 
-    def __init__(self, projection: Projection, log: EventLog) -> None:
+    def __init__(self, projection: Projection, log: Source) -> None:
         self._projection = projection
         self._log = log
         self._folding = projection.begin()

@@ -7,6 +7,7 @@ credential and the rotation when it is asked for; a row of an event is written o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from engine.facts import Fact, Recorded, tag_of
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
-from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table
+from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table, shape_of
 from projections.rotations import rotation_document
 from projections.status import OF_CREDENTIAL, named
 from projections.times import to_text
@@ -65,6 +66,11 @@ class HistoryProjection:
     name = shapes.HISTORY
     schema = shapes.HISTORY_SCHEMA
     tables = (CREDENTIALS, ROTATIONS, EVENTS)
+
+    @cached_property
+    def shape(self) -> str:
+        """Differs wherever the aggregates that are kept differ."""
+        return shape_of(Credential, Rotation)
 
     def begin(self) -> Folding:
         """Return a fold that goes on from whatever the rows hold."""
@@ -189,6 +195,9 @@ def _version(body: e.Event, run: _Run | None) -> str | None:
     """Return the version that an event is about: the one it names, else the candidate of its rotation."""
     if isinstance(body, e.CurrentChanged):
         return body.version
+    if isinstance(body, e.AttemptStarted):
+        # A leading dash says that the version is to be refused from there on.
+        return body.version.removeprefix("-") or None
     return getattr(body, "version", None) or (run.rotation.candidate if run else None)
 
 

@@ -43,7 +43,9 @@ def replay(facts: Iterable[Recorded]) -> Iterator[dict[str, Any]]:
 
 def fields_of(event: Event) -> dict[str, Any]:
     """Return all fields of an event, defaults too, as values that JSON can hold; times are microseconds."""
-    return {name: msgspec.to_builtins(getattr(event, name)) for name in event.__struct_fields__}
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
+    return plain
 
 
 def state_at(facts: Iterable[Recorded], position: int) -> Rotation | None:

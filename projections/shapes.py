@@ -2,8 +2,7 @@
 
 Rule: this file imports nothing, because `keyturn status` reads a view before anything else is loaded.
 
-A schema number goes up with every change of what a view's rows hold, the engine's structures in them
-included; a view of an older schema is folded anew.
+A schema number goes up with every change of what a view's rows mean; a view of an older schema is folded anew.
 """
 
 STATUS = "status"

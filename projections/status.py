@@ -6,6 +6,7 @@ Rule: states are shown, never judged; what is legal is known to engine/machine.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, cast, get_args
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from engine.machine import ENDED, State
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
-from projections.feed import Folding, Kind, Row, Rows, Table
+from projections.feed import Folding, Kind, Row, Rows, Table, shape_of
 from projections.rotations import error_of
 
 OK: Final = "ok"
@@ -107,6 +108,11 @@ class StatusProjection:
     name = shapes.STATUS
     schema = shapes.STATUS_SCHEMA
     tables = (CREDENTIALS, ROTATIONS)
+
+    @cached_property
+    def shape(self) -> str:
+        """Differs wherever the aggregates that are kept differ."""
+        return shape_of(Standing)
 
     def begin(self) -> Folding:
         """Return a fold that goes on from whatever the rows hold."""

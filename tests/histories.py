@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from random import Random
 from typing import Final
 from uuid import UUID
@@ -41,6 +42,9 @@ FORWARD: Final = {
 }
 """What most rotations do next; without a lean to it few would ever be completed."""
 
+_SPREAD: Final = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835
+"""An odd number near 2**128 divided by the golden ratio: its multiples lie far from each other."""
+
 CAUSE: Final = e.Cause("verify", "unavailable", "no answer in 5 s", "Look at the target.")
 
 
@@ -76,7 +80,8 @@ class Walk:
             opened = e.RotationOpened(last.id, last.service, last.environment, last.candidate, credential.ordinal)
             self._of_rotation(last, e.RollbackStarted(automatic=False, reason="it failed"))
             return self._note(credential, opened)
-        rotation_id = UUID(int=self.random.getrandbits(128), version=4)
+        # Spread like random ones, and never the same: hypothesis likes to draw a number twice.
+        rotation_id = UUID(int=(len(self.rotations) + 1) * _SPREAD % 2**128, version=4)
         ordinal = credential.ordinal + 1
         held = [version for version in credential.known if not version.destroyed and version != credential.current]
         back = self.random.choice(held) if held and self.random.random() < 0.2 else None
@@ -120,6 +125,7 @@ class Walk:
         if name == "PreviousRestored" and rotation.promotable:
             noted.append(e.CurrentChanged(rotation.id, rotation.previous, rotation.previous_login))
         if name == "PreviousRetired":
+            noted += [e.VersionRetired(version.id) for version in credential.strays]
             noted += [e.VersionDestroyed(version.id) for version in credential.known[:-3] if not version.destroyed]
         if after.state in ENDED:
             noted.append(closing(after, after.state, now=self._at))
@@ -207,4 +213,5 @@ class ListedLog:
 
     def after(self, position: int, *, limit: int = 500) -> list[Recorded]:
         """Return at most `limit` facts behind `position`."""
-        return self.facts[position : position + limit]
+        first = bisect_right(self.facts, position, key=lambda each: each.position)
+        return self.facts[first : first + limit]
