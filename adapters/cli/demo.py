@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 from adapters.cli.shared import shared_options
-from engine.errors import ExitCode
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
+    from engine.errors import ExitCode
 
 
 @click.command()
@@ -19,5 +18,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def demo(session: Session) -> ExitCode:
     """Rehearse on a real server: rotate under load, break one rotation, see it go back; leaves nothing behind."""
-    story = import_module("adapters.demo.story")
-    return ExitCode(story.run(session.console))
+    from adapters.cli.main import main
+    from adapters.demo import story
+
+    return story.run(session.console, main)

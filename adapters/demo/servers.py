@@ -242,6 +242,17 @@ def redis_server(*, aclfile: bool = False, password: Secret | None = None) -> It
                 return
 
 
+@contextmanager
+def passing_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder for us alone (0700); it goes at the end of the block, and when we are killed too."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        with _guarded(folder, None, "SIGTERM", []):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _did_start(server: _Server, tries_left: int) -> bool:
     try:
         server.start()
