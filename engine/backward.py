@@ -60,7 +60,7 @@ def _restore_target(
     lost = [a for a in rotation.attempts if a.version == rotation.candidate and not a.closed]
     if rotation.plan.issues_value:
         for attempt in lost:
-            performance.target.retire(None, keep=previous, tag=performance.attempt_tag(attempt.number))
+            performance.revoke(attempt.number, keep=previous)
     version = rotation.previous or ""
     deadline = performance.begin_attempt(version, rotation.previous_login or rotation.login)
     performance.target.restore(previous, candidate=candidate, tag=performance.tag, deadline=deadline)
@@ -75,6 +75,8 @@ def verify_rollback(performance: Performance) -> None:
         performance.record(e.RollbackVerified("nothing"))
         return
     if previous is not None:
+        if previous.form is Form.PLAIN:
+            performance.spend_login(previous.username)
         sighting = performance.target.probe(previous)
         observed = "verifier" if previous.form is Form.VERIFIER else "login"
         wanted = Probe.ACCEPTED

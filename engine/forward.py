@@ -15,7 +15,7 @@ from engine.passwords import PasswordRule, generate
 from engine.performance import Performance
 from engine.plan import Kind, RetryClass, Strategy
 from engine.policies import destroyable, give_up, judge
-from engine.ports import Probe
+from engine.ports import Probe, Verification
 from engine.process import Effect
 from engine.values import CredentialValue, Form, Secret, deadline_after
 
@@ -109,7 +109,7 @@ def _revoke_orphans(performance: Performance) -> None:
     attempt = performance.rotation.in_doubt
     assert attempt is not None, "a candidate without a value was never attempted"
     keep = performance.previous()
-    performance.target.retire(None, keep=keep, tag=performance.attempt_tag(attempt.number))
+    performance.revoke(attempt.number, keep=keep)
     performance.record(e.OrphanRevoked(attempt.number))
 
 
@@ -149,8 +149,11 @@ def verify(performance: Performance) -> None:
     wrong = Secret(performance.world.entropy.draw(24).hex())
     performance.spend_login(rotation.login)
     performance.spend_login(rotation.login)
+    timeout = deadline_after(performance.world.clock.now(), rotation.plan.verification_timeout)
     seen = performance.target.verify(value, control=wrong)
     now = performance.world.clock.now()
+    if not timeout.remaining(now):
+        seen = Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False, detail="it came after the verification timeout")
     events: list[RotationEvent] = judge(performance.rotation, seen, now=now, jitter=jitter(performance))
     if isinstance(events[-1], e.CandidateVerified):
         events.append(e.RolloutCompleted())  # a service without instances has zero waves
@@ -174,11 +177,11 @@ def promote(performance: Performance) -> None:
 
 
 def publish(performance: Performance, value: CredentialValue, *, version: str) -> None:
-    """Write a version to every further place that does not have it yet, recording each."""
+    """Write a version to every further place of the plan that does not have it yet, recording each."""
     if value.form is Form.VERIFIER:
         return  # a verifier is of no use to a consumer
     for place in performance.places:
-        if place.name not in performance.rotation.published:
+        if place.name in performance.rotation.plan.places and place.name not in performance.rotation.published:
             place.publish(value, version=version)
             performance.record(e.Published(place.name, version))
 
@@ -213,8 +216,8 @@ def retire(performance: Performance) -> None:
 
 def _take_away(performance: Performance, version: str, old: CredentialValue | None, current: CredentialValue) -> None:
     """Ask the target to refuse a version, under an attempt: landing late it could hit what comes after."""
-    performance.begin_attempt(f"-{version}", old.username if old else current.username)
-    performance.target.retire(old, keep=current, tag=performance.tag)
+    deadline = performance.begin_attempt(f"-{version}", old.username if old else current.username)
+    performance.target.retire(old, keep=current, tag=performance.tag, deadline=deadline)
     performance.record(performance.end_attempt())
 
 
@@ -245,6 +248,8 @@ def _expect(performance: Performance, value: CredentialValue, wanted: Probe, whi
     sighting = performance.target.probe(value)
     if sighting.probe is wanted:
         return
+    if sighting.probe is Probe.REFUSED:
+        performance.spend_login(value.username)  # nobody expected that, so it was not counted before
     detail = f" ({sighting.detail})" if sighting.detail else ""
     raise Unavailable(what=f"proving that {which} is {wanted}", why=f"the target says {sighting.probe}{detail}")
 

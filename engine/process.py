@@ -6,6 +6,7 @@ Rule 2: waiting is a time in the log; nothing here sleeps, and nothing here perf
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import Final
 
@@ -57,9 +58,6 @@ EFFECTS: Final[dict[State, Effect]] = {
 }
 """The work each state stands for; a state without an entry rests."""
 
-_REFUSABLE: Final[dict[Effect, int]] = {Effect.PROBE: 1, Effect.VERIFY: 2, Effect.RETIRE: 1}
-"""Logins that may be refused in one performance of an effect."""
-
 
 def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
     """Return the one outstanding effect, the time to wait for, or None where the rotation rests."""
@@ -74,8 +72,15 @@ def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
 
 
 def _must_look(rotation: Rotation) -> bool:
-    """Tell whether the candidate may be accepted already, so that looking comes before applying."""
-    return rotation.in_doubt is not None or (rotation.imported and not rotation.probed)
+    """Tell whether the candidate may be accepted already, so that looking comes before applying.
+
+    A look that showed nothing clear (nodes disagree, half of the change was made) is followed by applying again
+    where that is harmless; then by another look.
+    """
+    if rotation.in_doubt is None:
+        return rotation.imported and not rotation.probed
+    looked = rotation.failures > 0 and rotation.cause is not None and rotation.cause.step == Effect.PROBE
+    return not (looked and rotation.plan.retry is RetryClass.IDEMPOTENT and not rotation.plan.issues_value)
 
 
 def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
@@ -116,12 +121,29 @@ def fence(rotation: Rotation, *, restoring: bool) -> Instant:
 def _budget(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
     """Return the wait until the wrong logins that the effect may cost are within the target's budget."""
     budget = rotation.plan.login_budget
-    cost = _REFUSABLE.get(effect, 0)
-    if budget is None or not cost:
+    if budget is None:
         return None
-    login = (rotation.previous_login or rotation.login) if effect is Effect.RETIRE else rotation.login
-    free = free_at(rotation, login, budget, min(cost, budget.tries))
-    return Wait(free, "wrong logins of this window are used up") if free > now.wall else None
+    costs = Counter(_refusable(rotation, effect))
+    free = [free_at(rotation, login, budget, min(cost, budget.tries)) for login, cost in costs.items()]
+    latest = max(free, default=Instant(0))
+    return Wait(latest, "wrong logins of this window are used up") if latest > now.wall else None
+
+
+def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
+    """Return the logins that may be refused in one performance of the effect, once for each time."""
+    before = rotation.previous_login or rotation.login
+    match effect:
+        case Effect.PROBE:
+            return [rotation.login]
+        case Effect.VERIFY:
+            return [rotation.login, rotation.login]
+        case Effect.RETIRE:
+            # The current version was verified; once a try has failed, it may be what the target refuses.
+            return [before, rotation.login] if rotation.failures else [before]
+        case Effect.VERIFY_ROLLBACK:
+            return [before] if rotation.attempted and not rotation.captured else []
+        case _:
+            return []
 
 
 def free_at(rotation: Rotation, login: str, budget: LoginBudget, cost: int) -> Instant:
