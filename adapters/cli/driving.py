@@ -70,7 +70,7 @@ def drive(
     session.on_interrupt = (
         f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
     )
-    with progress(session.console, installation):
+    with progress(session.console, installation, installation.operations.rotation(rotation_id)):
         rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
     session.on_interrupt = ""
     code = report(session, rotation, back=back)

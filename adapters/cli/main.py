@@ -41,15 +41,16 @@ def main(arguments: Sequence[str] | None = None, *, wrap: Wrap | None = None) ->
 
 
 def _run(given: list[str], session: Session) -> int:
-    if given in ([], ["--help"], ["-h"]) and COMPLETE not in os.environ:
-        session.console.out(help_text())
-        return 0
-    if given[0] == "status" and set(given[1:]) <= {"--json"}:
-        from adapters.cli.standing import show
+    if COMPLETE not in os.environ:
+        if given in ([], ["--help"], ["-h"]):
+            session.console.out(help_text())
+            return 0
+        if given[0] == "status" and set(given[1:]) <= {"--json"}:
+            from adapters.cli.standing import show
 
-        session.console.json = "--json" in given
-        show(session, ())
-        return 0
+            session.console.json = "--json" in given
+            show(session, ())
+            return 0
     from adapters.cli.program import invoke
 
     return invoke(given, session)

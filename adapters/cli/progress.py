@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from adapters.cli.steps import NAMES
 from engine import events as e
 from engine.facts import Recorded, tag_of
 from engine.machine import State
 from engine.process import EFFECTS
-from engine.values import SECOND, Instant
+from engine.rotation import Rotation
+from engine.values import SECOND
 
 if TYPE_CHECKING:
     from adapters.cli.console import Console
@@ -28,11 +28,11 @@ _BAD = (e.RollbackStarted, e.RollbackFailed, e.RotationFailed, e.VerificationFai
 
 
 @contextmanager
-def progress(console: Console, installation: Installation) -> Iterator[None]:
-    """Show what this process appends while the block runs."""
+def progress(console: Console, installation: Installation, rotation: Rotation) -> Iterator[None]:
+    """Show what this process appends to a rotation while the block runs."""
     observers = installation.observers
     if console.is_animated:
-        with _steps(console) as observe:
+        with _steps(console, rotation) as observe:
             observers.append(observe)
             try:
                 yield
@@ -67,30 +67,27 @@ def _why(body: e.Event) -> str:
 
 
 @contextmanager
-def _steps(console: Console) -> Iterator[Callable[[Sequence[Recorded]], None]]:
+def _steps(console: Console, rotation: Rotation) -> Iterator[Callable[[Sequence[Recorded]], None]]:
     """Show the step that is being done as moving, and each that is done with its mark and time."""
     from rich.console import Console as Terminal
 
     terminal = Terminal(stderr=True, highlight=False)
-    began: dict[UUID, Instant] = {}
-    states: dict[UUID, State] = {}
-    with terminal.status("starting") as moving:
+    state, began = rotation.state, rotation.entered_at
+    with terminal.status(f"{_step(state)} …") as moving:
 
         def observe(recorded: Sequence[Recorded]) -> None:
-            for each in recorded:
-                fact = each.fact
+            nonlocal state, began
+            for fact in (each.fact for each in recorded):
                 if fact.state is None:
                     continue
-                before = states.get(fact.originator_id)
-                took = (fact.at - began.get(fact.originator_id, fact.at)) / SECOND
                 if isinstance(fact.body, _BAD):
-                    console.mark(f"{_step(before or fact.state)}{_why(fact.body)}", good=False)
-                elif before is not None and before is not fact.state:
-                    console.mark(f"{_step(before):<16}{took:6.2f} s", good=True)
-                if before is not fact.state:
-                    began[fact.originator_id] = fact.at
-                states[fact.originator_id] = fact.state
-                moving.update(f"{_step(fact.state)} …")
+                    console.mark(f"{_step(state)}{_why(fact.body)}", good=False)
+                elif fact.state is not state and fact.at > began:
+                    # A step that ends in the moment it begins (a rollout of no waves) had nothing to do.
+                    console.mark(f"{_step(state):<16}{(fact.at - began) / SECOND:6.2f} s", good=True)
+                if fact.state is not state:
+                    state, began = fact.state, fact.at
+                moving.update(f"{_step(state)} …")
 
         yield observe
 
