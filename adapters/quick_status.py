@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG_FILE = "events.db"
 VIEWS_FILE = "views.db"
-"""The files of a state folder; the same as in adapters/composition.py."""
+"""The files of a state folder: the log, and the views, which can be deleted and are made again from it."""
 
 NEVER_ROTATED = "never_rotated"
 """The state of a service that the log does not know."""

@@ -53,13 +53,11 @@ class ViewsUnusable(KeyturnError):
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn what SQLite or the operating system raise in the block into an error of the catalogue."""
+    """Turn what SQLite raises in the block into an error of the catalogue."""
     try:
         yield
     except sqlite3.Error as error:
         raise ViewsUnusable(path=path, why=error) from error
-    except OSError as error:
-        raise ViewsUnusable(path=path, why=error.strerror) from error
 
 
 class SqliteViews:
@@ -73,8 +71,11 @@ class SqliteViews:
         """Open the file; make it where there is none."""
         self.path = path
         with _named(path):
-            if not path.exists():
-                _create(path)
+            try:
+                if not path.exists():
+                    _create(path)
+            except OSError as error:
+                raise ViewsUnusable(path=path, why=error.strerror) from error
             self._connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_seconds_max, isolation_level=None
             )
@@ -111,19 +112,29 @@ class SqliteViews:
         with _named(self.path), self._transaction("BEGIN"):
             yield self._page(projection)
 
-    def remember(self, config: Path, services: Sequence[tuple[str, str, int | None]]) -> None:
+    def remember(
+        self,
+        config: Path,
+        services: Sequence[tuple[str, str, int | None]],
+        *,
+        mark: tuple[str, int, int] | None = None,
+    ) -> None:
         """Keep service, environment and ttl (microseconds) of each configured service for quick_status.py.
 
-        They hold until the configuration file is touched.
+        They hold until the configuration file is touched. `mark` is its `quick_status.stamp` from before it
+        was read; a command that runs for long must give it, since the file may be another by now. A file that
+        is gone meanwhile is not remembered.
         """
-        with _named(self.path):
-            name, mtime, size = quick_status.stamp(str(config))
-            with self._transaction("BEGIN IMMEDIATE"):
-                self._connection.execute("DELETE FROM configured WHERE config = ?", (name,))
-                self._connection.executemany(
-                    "INSERT INTO configured VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [(name, number, mtime, size, *service) for number, service in enumerate(services)],
-                )
+        try:
+            name, mtime, size = mark or quick_status.stamp(str(config))
+        except OSError:
+            return
+        with _named(self.path), self._transaction("BEGIN IMMEDIATE"):
+            self._connection.execute("DELETE FROM configured WHERE config = ?", (name,))
+            self._connection.executemany(
+                "INSERT INTO configured VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(name, number, mtime, size, *service) for number, service in enumerate(services)],
+            )
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:

@@ -61,10 +61,16 @@ class Walk:
         ]
         self.rotations: dict[UUID, Rotation] = {}
         self._at = BEGAN
+        self._near = range(services)
+
+    def near(self, count: int) -> None:
+        """Let the next steps be those of `count` services that lie beside each other."""
+        first = self.random.randrange(len(self.credentials) - count + 1)
+        self._near = range(first, first + count)
 
     def step(self) -> None:
         """Append what happens next to one credential: an event, and what is appended together with it."""
-        number = self.random.randrange(len(self.credentials))
+        number = self.random.choice(self._near)
         credential = self.credentials[number]
         self._at = Instant(self._at + self.random.randrange(10 * SECOND))
         if credential.open is None:

@@ -1,0 +1,381 @@
+"""The views in their file: crashes, many processes, permissions, damage, and the quick answer to `status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from adapters import quick_status
+from adapters.event_store import schema
+from adapters.event_store.sqlite import SqliteEventLog
+from adapters.quick_status import LOG_FILE, VIEWS_FILE
+from adapters.views import SqliteViews, ViewsUnusable
+from engine.facts import Recorded
+from projections.feed import Projection, Row, Tracking, catch_up, rebuild
+from projections.history import HISTORY
+from projections.status import STATUS, documents
+from tests.histories import BEGAN, walk
+from tests.integration.views_process import BATCH, DIES_AT
+
+TTL = 30 * 86_400_000_000
+BOTH: tuple[Projection, ...] = (STATUS, HISTORY)
+
+
+@pytest.fixture(scope="module")
+def facts() -> list[Recorded]:
+    """Some hundred facts of three services, all of them begun."""
+    return walk(Random(5), steps=250)
+
+
+@pytest.fixture
+def state(tmp_path: Path, facts: list[Recorded]) -> Path:
+    """A state folder with a log."""
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    with SqliteEventLog.create(folder / LOG_FILE) as log:
+        log.append([each.fact for each in facts])
+    return folder
+
+
+@pytest.fixture
+def log(state: Path) -> Iterator[SqliteEventLog]:
+    with SqliteEventLog(state / LOG_FILE, must_exist=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def views(state: Path) -> Iterator[SqliteViews]:
+    with SqliteViews(state / VIEWS_FILE) as opened:
+        yield opened
+
+
+def contents(views: SqliteViews) -> dict[str, list[Row]]:
+    """Return all rows of both views."""
+    found: dict[str, list[Row]] = {}
+    for projection in BOTH:
+        with views.reading(projection) as rows:
+            found |= {table.name: rows.select(table) for table in projection.tables}
+    return found
+
+
+def assert_as_rebuilt(views: SqliteViews, log: SqliteEventLog) -> None:
+    """Hold the rows against those of a view that is folded from the first event (I12)."""
+    live = contents(views)
+    assert live["history_events"]
+    for projection in BOTH:
+        rebuild(projection, log, views)
+    assert contents(views) == live
+
+
+def process(mode: str, state: Path) -> subprocess.Popen[str]:
+    """Start a process that is ready to fold, and waits for a line."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.views_process", mode, str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout
+    assert started.stdout.readline() == "ready\n"
+    return started
+
+
+# --- crashes and other processes --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_crash_between_rows_and_tracking_leaves_neither(state: Path, log: SqliteEventLog) -> None:
+    """The process is killed when the rows of a batch are written, and before it is said that they are."""
+    with process("die", state) as dying:
+        dying.communicate("go\n", timeout=60)
+    assert dying.returncode == -signal.SIGKILL
+    with SqliteViews(state / VIEWS_FILE) as views:
+        with views.writing(STATUS) as page:
+            assert page.tracking.position == DIES_AT - BATCH
+        for projection in BOTH:
+            catch_up(projection, log, views)
+        assert_as_rebuilt(views, log)
+
+
+@pytest.mark.slow
+def test_processes_that_catch_up_at_once_fold_each_fact_once(
+    state: Path, log: SqliteEventLog, facts: list[Recorded]
+) -> None:
+    """They make the file at once, too."""
+    with ExitStack() as stack:
+        started = [stack.enter_context(process("live", state)) for _ in range(3)]
+        for each in started:
+            assert each.stdin
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        for each in started:
+            output, _ = each.communicate(timeout=60)
+            assert output.split() == [str(len(facts))] * 2
+            assert each.returncode == 0
+    with SqliteViews(state / VIEWS_FILE) as views:
+        assert_as_rebuilt(views, log)
+
+
+def test_an_error_in_the_block_changes_nothing(views: SqliteViews, log: SqliteEventLog) -> None:
+    """Rows and tracking are taken back together."""
+    catch_up(STATUS, log, views)
+    before = contents(views)
+
+    def interrupted() -> None:
+        with views.writing(STATUS) as page:
+            page.clear()
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
+    assert contents(views) == before
+
+
+def test_a_reader_sees_one_moment(views: SqliteViews, log: SqliteEventLog, state: Path) -> None:
+    """What another process folds meanwhile is not mixed in."""
+    catch_up(STATUS, log, views)
+    with SqliteViews(state / VIEWS_FILE) as theirs, views.reading(STATUS) as rows:
+        before = documents(rows)
+        with theirs.writing(STATUS) as page:
+            page.clear()
+        assert documents(rows) == before
+
+
+# --- the file ---------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_for_its_user_alone(views: SqliteViews, log: SqliteEventLog, state: Path) -> None:
+    """Those that SQLite keeps beside it as well."""
+    catch_up(HISTORY, log, views)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in state.glob(f"{VIEWS_FILE}*")}
+    assert modes == dict.fromkeys((VIEWS_FILE, f"{VIEWS_FILE}-wal", f"{VIEWS_FILE}-shm"), 0o600)
+
+
+def test_a_folder_that_is_missing_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    SqliteViews(tmp_path / "new" / VIEWS_FILE).close()
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [VIEWS_FILE]
+
+
+def test_a_deleted_file_is_made_again(state: Path, log: SqliteEventLog) -> None:
+    """Nothing was in it that the log does not say."""
+    found = []
+    for _ in range(2):
+        with SqliteViews(state / VIEWS_FILE) as views:
+            catch_up(HISTORY, log, views)
+            catch_up(STATUS, log, views)
+            found.append(contents(views))
+        for path in state.glob(f"{VIEWS_FILE}*"):
+            path.unlink()
+    assert found[0] == found[1]
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(state: Path) -> None:
+    path = state / VIEWS_FILE
+    path.write_text("this is no database, and long enough to be looked at as one" * 20)
+    before = path.read_bytes()
+    with pytest.raises(ViewsUnusable, match="not a database"):
+        SqliteViews(path)
+    assert path.read_bytes() == before
+
+
+def test_a_database_of_another_program_is_refused(state: Path) -> None:
+    with closing(sqlite3.connect(state / VIEWS_FILE)) as other:
+        other.execute("CREATE TABLE theirs (name TEXT)")
+    with pytest.raises(ViewsUnusable, match="another program") as caught:
+        SqliteViews(state / VIEWS_FILE)
+    assert "deleted, it is made again" in caught.value.advice
+
+
+def test_a_file_of_another_format_is_refused(views: SqliteViews, state: Path) -> None:
+    with closing(sqlite3.connect(state / VIEWS_FILE)) as later:
+        later.execute("PRAGMA user_version = 9")
+    with pytest.raises(ViewsUnusable, match="format 9"):
+        SqliteViews(state / VIEWS_FILE)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ViewsUnusable, match="File exists"):
+        SqliteViews(tmp_path / "file" / VIEWS_FILE)
+
+
+def test_a_view_that_is_locked_for_too_long_is_told(state: Path, views: SqliteViews) -> None:
+    """Waiting has an end, after which a person hears why."""
+    with SqliteViews(state / VIEWS_FILE, busy_seconds_max=0.01) as waiting:
+        theirs = waiting.writing(STATUS)
+        with views.writing(STATUS), pytest.raises(ViewsUnusable, match="locked"):
+            theirs.__enter__()
+
+
+# --- the quick answer -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration file; the quick way looks at its time and size alone."""
+    path = tmp_path / "keyturn.yaml"
+    path.write_text("version: 1")
+    return path
+
+
+@pytest.fixture
+def followed(views: SqliteViews, log: SqliteEventLog, config: Path) -> SqliteViews:
+    """Views at the head of the log, with two configured services of which the log knows one."""
+    catch_up(STATUS, log, views)
+    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)])
+    return views
+
+
+def answer(state: Path, config: Path) -> Any:
+    """Return the quick answer."""
+    return quick_status.answer(str(state), str(config))
+
+
+def test_the_quick_answer_is_that_of_the_view(followed: SqliteViews, state: Path, config: Path) -> None:
+    """The configured services in their order; then those whose rotation is open although they were taken out."""
+    found = answer(state, config)
+    with followed.reading(STATUS) as rows:
+        entries = documents(rows)
+    assert found == quick_status.assembled(entries, [("service-1", "production", TTL), ("fresh", "production", None)])
+    left = [each["service"] for each in entries if each["open"] and each["service"] != "service-1"]
+    assert [each["service"] for each in found] == ["service-1", "fresh", *left]
+
+
+def test_a_service_is_due_its_ttl_after_it_was_rotated() -> None:
+    entry = {"service": "a", "environment": "b", "state": "ok", "open": False, "version": "v1", "rotation_id": "r"}
+    entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None}
+    (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)])
+    assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"
+    assert seen["due_at"] == "2026-01-31T00:00:00.000000Z"
+    (without,) = quick_status.assembled([entry | {"grace_until": None}], [("a", "b", None)])
+    assert without["due_at"] is None
+
+
+def test_a_service_that_was_never_rotated_has_the_fields_of_the_others(
+    followed: SqliteViews, state: Path, config: Path
+) -> None:
+    first, fresh, *_ = answer(state, config)
+    assert list(fresh) == list(first)
+    assert (fresh["state"], fresh["due_at"], fresh["restore_points"]) == ("never_rotated", None, [])
+
+
+def test_a_service_that_is_configured_no_more_is_left_out_when_nothing_is_open() -> None:
+    entry = {"service": "a", "environment": "b", "open": False}
+    assert quick_status.assembled([entry], []) == []
+
+
+def test_without_a_log_there_is_no_quick_answer(followed: SqliteViews, state: Path, config: Path) -> None:
+    (state / LOG_FILE).unlink()
+    assert answer(state, config) is None
+
+
+def test_a_view_that_is_behind_gives_no_quick_answer(
+    followed: SqliteViews, log: SqliteEventLog, state: Path, config: Path, facts: list[Recorded]
+) -> None:
+    """One event more is enough, until the view has caught up."""
+    assert answer(state, config)
+    log.append([each.fact for each in walk(Random(5), steps=300)[len(facts) :]])
+    assert answer(state, config) is None
+    catch_up(STATUS, log, followed)
+    assert answer(state, config)
+
+
+def test_a_view_of_another_log_gives_no_quick_answer(followed: SqliteViews, state: Path, config: Path) -> None:
+    """Even where it has as many events."""
+    with followed.writing(STATUS) as page:
+        page.track(Tracking(page.tracking.position, b"\0" * 32))
+    assert answer(state, config) is None
+
+
+def test_a_view_of_another_schema_gives_no_quick_answer(followed: SqliteViews, state: Path, config: Path) -> None:
+    with closing(sqlite3.connect(state / VIEWS_FILE)) as later:
+        later.execute("UPDATE tracking SET schema = schema + 1")
+        later.commit()
+    assert answer(state, config) is None
+
+
+def test_a_configuration_that_was_touched_gives_no_quick_answer(
+    followed: SqliteViews, state: Path, config: Path
+) -> None:
+    """A new time, or a new size, and of course another file."""
+    other = config.with_name("other.yaml")
+    other.write_text(config.read_text())
+    assert answer(state, other) is None
+    assert answer(state, config.with_name("missing.yaml")) is None
+    times = config.stat()
+    config.write_text("version: 1 ")
+    os.utime(config, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert answer(state, config) is None
+
+
+def test_services_are_remembered_as_of_the_mark(followed: SqliteViews, state: Path, config: Path) -> None:
+    """What was read before the file changed is not taken for what it says now."""
+    mark = quick_status.stamp(str(config))
+    config.write_text("version: 1 # later")
+    followed.remember(config, [("service-1", "production", TTL)], mark=mark)
+    assert answer(state, config) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100], ids=["empty", "garbage"])
+def test_views_that_cannot_be_read_give_no_quick_answer(state: Path, config: Path, content: bytes) -> None:
+    """The slow way tells what is wrong with them."""
+    (state / VIEWS_FILE).write_bytes(content)
+    assert answer(state, config) is None
+
+
+def test_a_path_may_hold_what_ends_one_in_a_uri(tmp_path: Path, config: Path) -> None:
+    state = tmp_path / "50% of #1?"
+    with SqliteEventLog.create(state / LOG_FILE) as log, SqliteViews(state / VIEWS_FILE) as views:
+        catch_up(STATUS, log, views)
+        views.remember(config, [("fresh", "production", None)])
+        assert [each["service"] for each in answer(state, config)] == ["fresh"]
+
+
+def test_the_quick_answer_changes_no_file(followed: SqliteViews, state: Path, config: Path) -> None:
+    """It reads; and works for files that nobody has open."""
+    followed.close()
+    before = {path: path.read_bytes() for path in state.glob("*.db")}
+    assert answer(state, config)
+    assert {path: path.read_bytes() for path in state.glob("*.db")} == before
+
+
+def test_the_quick_way_reads_the_table_of_the_log() -> None:
+    """It repeats the name, because it must not import what makes the table."""
+    assert f"FROM {schema.TABLE} ORDER BY position" in quick_status._HEAD
+
+
+def test_a_configuration_that_is_gone_is_not_remembered(followed: SqliteViews, state: Path, config: Path) -> None:
+    config.unlink()
+    followed.remember(config, [("service-1", "production", TTL)])
+    assert answer(state, config) is None
+
+
+@pytest.mark.slow
+def test_the_quick_answer_loads_sqlite_and_json_alone(followed: SqliteViews, state: Path, config: Path) -> None:
+    """Of ours, only three small files; of libraries, none."""
+    script = (
+        "import sys; before = set(sys.modules); from adapters import quick_status; "
+        f"found = quick_status.answer({str(state)!r}, {str(config)!r}); import json; "
+        "print(json.dumps([found is not None, sorted(set(sys.modules) - before)]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    answered, loaded = json.loads(done.stdout)
+    assert answered
+    outside = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    assert outside == {"adapters", "projections"}
+    ours = {name for name in loaded if name.startswith(("adapters.", "projections."))}
+    assert ours == {"adapters.quick_status", "projections.shapes", "projections.times"}
+    assert not {"pathlib", "urllib", "dataclasses", "typing", "inspect", "tempfile"} & set(loaded)
