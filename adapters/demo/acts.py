@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any, Final
 
 from adapters.demo.load import LOG_IN, VARIABLE, Load, Refused, published
@@ -23,6 +25,7 @@ from projections.times import from_text
 
 _LOGINS_AN_ACT: Final = 10
 """Logins of every client that follow what an act did, before its figures are taken."""
+_SHOWN_SECONDS_MIN: Final = 0.001
 _POLL_SECONDS: Final = 0.01
 _KILL_SECONDS_MAX: Final = 20.0
 _WAITING: Final = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'stock'::regclass"
@@ -58,8 +61,8 @@ class Acts:
             f" in {seconds:.1f} s, with data that goes with them"
         )
         self._run("init")
-        narrator.tell("The starter is replaced by a keyturn.yaml for these two:")
-        narrator.quote(scene.configure())
+        narrator.tell("Its starter gives way to a keyturn.yaml with two services, app-db and cache:")
+        narrator.quote(_excerpt(scene.configure()))
         narrator.tell("The passwords that keyturn itself logs in with go into its encrypted store:")
         self._put("admin/app-db", "keyturn", admin_password)
         self._put("admin/cache", "default", scene.cache.password)
@@ -243,7 +246,8 @@ class Acts:
         """Tell the steps of a rotation with their times, from the log; return them as figures."""
         steps = self._steps(document["service"], document["rotation_id"])
         total = sum(steps.values())
-        listed = " · ".join(f"{name} {_spelt(seconds)}" for name, seconds in steps.items())
+        # A step without work of its own, such as a rollout to no instances, is left out.
+        listed = " · ".join(f"{name} {_spelt(each)}" for name, each in steps.items() if each >= _SHOWN_SECONDS_MIN)
         self._narrator.done(
             f"{document['service']}: {document['previous_version']} → {document['version']} in {_spelt(total)}"
         )
@@ -255,7 +259,7 @@ class Acts:
         """Return the seconds that a rotation spent on each step, without its grace period."""
         mine = [each for each in self._events(service) if each["rotation_id"] == rotation_id and each["state"]]
         steps: dict[str, float] = {}
-        for each, following in zip(mine, mine[1:], strict=False):
+        for each, following in pairwise(mine):
             state = State(each["state"])
             if state is not State.GRACE:
                 name = EFFECTS[state].value
@@ -295,6 +299,12 @@ class Acts:
     def _judge(self, text: str, *, good: bool) -> None:
         self.is_good = self.is_good and good
         self._narrator.done(text if good else f"NOT so: {text}", good=good)
+
+
+def _excerpt(configuration: str) -> str:
+    """Return what the configuration says about the first service."""
+    _, start, rest = configuration.partition("  app-db:")
+    return dedent(f"{start}{rest.partition('  cache:')[0].rstrip()}")
 
 
 def _lets_in(service: str, url: str) -> bool:

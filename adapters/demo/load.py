@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final
+from typing import Final, Self
 
 from adapters.stores import dotenv_text
 from engine.errors import ExitCode, KeyturnError
@@ -136,7 +136,7 @@ class Load:
             for _ in range(2)
         ]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for client in self.clients:
             client.start()
         return self

@@ -42,8 +42,11 @@ class Narrator:
         self._output = output
         self._is_plain = output.json or not sys.stdout.isatty()
         self._acts = 0
-        colors = None if self._is_plain or output.color is False else "auto"
-        self._terminal = Terminal(color_system=colors, force_terminal=not self._is_plain, highlight=False)
+        self._terminal = Terminal(
+            color_system=None if self._is_plain or output.color is False else "auto",
+            force_terminal=not self._is_plain,
+            highlight=False,
+        )
         self._terminal.width = _PLAIN_WIDTH if self._is_plain else min(self._terminal.width, _WIDTH_MAX)
 
     def title(self, text: str) -> None:
@@ -53,7 +56,7 @@ class Narrator:
     def act(self, title: str) -> None:
         """Open the next act."""
         self._acts += 1
-        self._show("", indent=0)
+        self._print("")
         self._show(f"[bold cyan]{self._acts}  {escape(title)}[/]", indent=0)
 
     def tell(self, text: str) -> None:
@@ -93,7 +96,7 @@ class Narrator:
         text = Text.from_markup(markup)
         if self._is_plain:
             # A line stays whole, for those who search in it.
-            self._print(" " * indent + text.plain if text.plain else "")
+            self._print(" " * indent + text.plain)
             return
         with self._terminal.capture() as captured:
             self._terminal.print(Padding.indent(text, indent))

@@ -53,7 +53,7 @@ services:
     publish:
       - store: dotenv
         key: DATABASE_URL
-        template: "postgresql://{{ username }}:{{ password }}@{{ host }}:{{ port }}/{{ database }}?sslmode=disable"
+        template: "postgresql://{{ username }}:{{ password }}@{{ host }}:{{ port }}/{{ database }}"
     rotation:
       strategy: alternating
       usernames: [shop_a, shop_b]

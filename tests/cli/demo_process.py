@@ -1,0 +1,99 @@
+"""Running `keyturn demo` as a process of its own, in a temporary folder of its own, and seeing what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SECONDS_MAX = 120.0
+"""Far more than a demo takes, on a machine that does much else."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a demo runs: its temporary folder, the checkout it is run from, and whose process it is."""
+
+    temporary: Path
+    checkout: Path
+    user: str | None = None
+
+    def start(self, *arguments: str, prelude: str = "pass", path: str | None = None) -> subprocess.Popen[str]:
+        """Start the demo; `prelude` is a statement that runs before the program is imported."""
+        account = pwd.getpwnam(self.user) if self.user else None
+        script = f"import sys; {prelude}; from adapters.cli.main import main; sys.exit(main(sys.argv[1:]))"
+        return subprocess.Popen(
+            [sys.executable, "-c", script, "demo", *arguments],
+            cwd=self.checkout,
+            env={
+                "PATH": os.environ["PATH"] if path is None else path,
+                "HOME": str(self.temporary),
+                "TMPDIR": str(self.temporary),
+                "PYTHONPATH": str(self.checkout),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "LC_ALL": "C.UTF-8",
+            },
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, prelude: str = "pass", path: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the demo to its end."""
+        with self.start(*arguments, prelude=prelude, path=path) as process:
+            said, told = process.communicate(timeout=SECONDS_MAX)
+        return subprocess.CompletedProcess(process.args, process.returncode, said, told)
+
+    def is_clean(self, *, seconds_max: float = 15.0) -> bool:
+        """Tell whether no file is left, and soon no process that works there or names the place."""
+        limit = time.monotonic() + seconds_max
+        while left := [*self.temporary.iterdir(), *self._processes()]:
+            if time.monotonic() > limit:
+                print(*left, sep="\n")
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _processes(self) -> Sequence[str]:
+        wanted = str(self.temporary)
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if wanted in command or os.readlink(process / "cwd").startswith(wanted):
+                    found.append(f"{process.name}: {command}")
+            except OSError:
+                continue  # It has ended, or is none of ours.
+        return found
+
+
+@contextmanager
+def place(user: str | None = None) -> Iterator[Place]:
+    """Make a place; another user gets a checkout of its own, since ours may be closed to it."""
+    # Not pytest's folder: servers that run as `nobody` must be able to pass through it.
+    with tempfile.TemporaryDirectory(prefix="keyturn-test-", ignore_cleanup_errors=True) as outer:
+        Path(outer).chmod(0o755)
+        temporary = Path(outer) / "tmp"
+        temporary.mkdir()
+        checkout = ROOT
+        if user:
+            checkout = Path(outer) / "checkout"
+            for package in ("engine", "adapters", "projections"):
+                shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(ROOT / "keyturn.py", checkout)
+            os.chown(temporary, pwd.getpwnam(user).pw_uid, -1)
+            subprocess.run(["chmod", "-R", "a+rX", str(checkout)], check=True)
+        yield Place(temporary, checkout, user)
