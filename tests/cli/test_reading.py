@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from adapters.cli.commands import COMMANDS, help_text
+from adapters.cli.reference import FIELDS
 from tests.cli.program import Folder
 
 pytestmark = pytest.mark.slow
@@ -292,3 +294,28 @@ def test_a_reader_that_goes_away_is_no_error(rotated: Folder) -> None:
     process.stdout.close()
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
+
+
+def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> None:
+    """Every document has the fields that docs/reference/cli.md lists, in that order."""
+    printing = {
+        "keyturn.rotation/1": ("show", "app-db"),
+        "keyturn.status/1": ("status",),
+        "keyturn.history/1": ("history",),
+        "keyturn.replay/1": ("replay", "app-db"),
+        "keyturn.secret/1": ("secret", "get", "app-db"),
+        "keyturn.plan/1": ("plan", "app-db"),
+        "keyturn.audit/1": ("audit", "verify"),
+        "keyturn.event/1": ("audit", "export"),
+        "keyturn.config/1": ("config", "check"),
+        "keyturn.effective/1": ("config", "show"),
+        "keyturn.doctor/1": ("doctor",),
+        "keyturn.machine/1": ("machine",),
+        "keyturn.adapters/1": ("adapters",),
+    }
+    assert set(printing) == set(FIELDS)
+    for schema, command in printing.items():
+        document = rotated.ok(*command, "--json").documents[0]
+        listed = re.sub(r"\[?\{[^}]*\}+\]?|\([^)]*\)", "", FIELDS[schema][1])
+        assert ["schema", *re.findall(r"\w+", re.sub(r"\{.*?\}", "", listed))] == list(document), schema
+        assert document["schema"] == schema

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from adapters.cli import reference as command_line
 from adapters.config import reference
 from engine import machine
 
@@ -54,8 +55,20 @@ The rotation is over, and its credential free for another one, in {ended}.
 """
 
 
+def cli_page() -> str:
+    """Return docs/reference/cli.md."""
+    return f"{_NOTICE.format(source='adapters/cli')}\n{command_line.markdown()}"
+
+
+def errors_page() -> str:
+    """Return docs/reference/errors.md."""
+    return f"{_NOTICE.format(source='the errors themselves')}\n{command_line.errors()}"
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
+    "docs/reference/cli.md": cli_page,
     "docs/reference/configuration.md": reference.markdown,
+    "docs/reference/errors.md": errors_page,
     "docs/reference/machine.md": machine_page,
 }
 """Path of a page from the root, and what makes it."""
