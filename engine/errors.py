@@ -116,7 +116,7 @@ class RotationOpen(KeyturnError):
     """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}."""
 
     exit_code = ExitCode.REFUSED
-    hint = "keyturn resume {rotation_id} drives it on; keyturn abort {rotation_id} takes it back."
+    hint = "keyturn resume {rotation_id} drives it on; keyturn show {rotation_id} tells what else is possible."
 
 
 class InGrace(KeyturnError):

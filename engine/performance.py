@@ -159,6 +159,14 @@ class Performance:
         self.attempt = None
         return closed
 
+    def revoke(self, attempt: int, *, keep: CredentialValue | None) -> None:
+        """Revoke what the target made under an attempt: nobody holds it.
+
+        Not an attempt itself: whenever it lands, it takes away nothing but what carries the tag.
+        """
+        deadline = Instant(self.world.clock.now().wall + self.rotation.plan.attempt_window)
+        self.target.retire(None, keep=keep, tag=self.attempt_tag(attempt), deadline=deadline)
+
     def spend_login(self, login: str) -> None:
         """Record that a login which may be refused is about to be tried, where the target counts them."""
         if self.rotation.plan.login_budget is not None:

@@ -91,8 +91,10 @@ class Target(Protocol):
         """Log in afresh with `value`, run the configured query, then try the wrong `control`."""
         ...
 
-    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str) -> None:
+    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
         """Make `old` unusable, durably, and `keep` stays valid. What is gone already counts as done.
+
+        The change takes effect before `deadline` or never.
 
         Without `old`: where the target makes values, revoke all that carry `tag` but `keep`; else make
         every value of the login of `keep` unusable but `keep` itself.

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from engine.events import Fence
 from engine.machine import State, rests
 from engine.plan import LoginBudget, RetryClass
 from engine.rotation import Rotation
@@ -90,9 +91,9 @@ def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
         return Wait(Instant(now.wall + left), "grace period") if left else None
     if effect is Effect.PROBE:
         return _before_looking(rotation, now) or _budget(rotation, effect, now)
-    if effect in (Effect.APPLY, Effect.RESTORE):
-        free = fence(rotation, restoring=effect is Effect.RESTORE)
-        return Wait(free, "an earlier attempt may still take effect") if free > now.wall else None
+    free = fence(rotation, effect)
+    if free > now.wall:
+        return Wait(free, "an earlier attempt may still take effect")
     return _budget(rotation, effect, now)
 
 
@@ -106,16 +107,31 @@ def _before_looking(rotation: Rotation, now: Moment) -> Wait | None:
     return Wait(attempt.deadline, "an attempt without an answer may still take effect")
 
 
-def fence(rotation: Rotation, *, restoring: bool) -> Instant:
-    """Return when no attempt of another value on the login to be written can take effect any more.
+def fence(rotation: Rotation, effect: Effect) -> Instant:
+    """Return when no other attempt on the logins that the effect writes can take effect any more; 0 for none.
 
-    Applying writes the candidate's login; restoring writes that of the previous version and the candidate's.
+    An attempt that does what the effect does, or what it leaves alone, is not waited for: landing late, it changes
+    nothing. Restoring writes the login of the previous version and the candidate's.
     """
-    value = rotation.previous if restoring else rotation.candidate
-    logins = {rotation.login, rotation.previous_login} if restoring else {rotation.login}
-    open_here = [a.deadline for a in rotation.attempts if not a.closed and a.version != value and a.login in logins]
-    carried = [f.until for f in rotation.fences if f.version != value and f.login in logins]
-    return max([*open_here, *carried, Instant(0)])
+    logins: tuple[str, ...]
+    same: str | None
+    match effect:
+        case Effect.APPLY:
+            logins, same = (rotation.login,), rotation.candidate
+        case Effect.RESTORE:
+            logins, same = (rotation.login, rotation.previous_login or rotation.login), rotation.previous
+        case Effect.RETIRE:
+            logins, same = (rotation.previous_login or rotation.login,), rotation.candidate
+        case _:
+            return Instant(0)
+    others = [f for f in (*_unanswered(rotation), *rotation.fences) if f.login in logins and f.version != same]
+    if effect is Effect.RETIRE:
+        others = [f for f in others if not f.version.startswith("-")]  # taking away twice is taking away once
+    return max((f.until for f in others), default=Instant(0))
+
+
+def _unanswered(rotation: Rotation) -> list[Fence]:
+    return [Fence(a.login, a.version, a.deadline) for a in rotation.attempts if not a.closed]
 
 
 def _budget(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:

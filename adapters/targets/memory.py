@@ -104,14 +104,14 @@ class MemoryTarget:
         except PortError as error:
             return Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False, detail=error.message)
 
-    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str) -> None:
+    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
         """Make `old`, or what the port says in its absence, unusable.
 
         Where `old` is also what is to be kept, nothing is done. `Rejected` where `keep` is not accepted, because
         then the login could be left without any value that works.
         """
         what = "retiring the old value"
-        self._enter(what, None, None)
+        self._enter(what, deadline, None)
         if Fault.KEEP_RETIRED in self._faults:
             return
         with self._keeping.opened() as accounts:
@@ -151,12 +151,17 @@ class MemoryTarget:
                     self._drop(login, username, lambda held: held.tag == tag, previous)
 
     def probe(self, value: CredentialValue) -> Sighting:
-        """Try `value`; a verifier or a value without a secret cannot log in, and is UNKNOWN."""
+        """Try `value`; a verifier or a value without a secret cannot log in, and is UNKNOWN.
+
+        Without a secret it is REFUSED where the login holds nothing.
+        """
         if Fault.UNAVAILABLE in self._faults:
             return Sighting(Probe.UNKNOWN, "out of reach, as the option `faults` asks")
         try:
             with self._keeping.opened() as accounts:
                 login = accounts.logins.get(value.username, Login())
+                if value.secret is None and not login.values:
+                    return Sighting(Probe.REFUSED, "the login holds no value")
                 restorable = self._restorable(login, value)
                 if value.secret is None or value.form is Form.VERIFIER:
                     return Sighting(Probe.UNKNOWN, "nothing to log in with", restorable)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from engine.values import SECOND, CredentialValue, Form, Instant, Secret
 
 _NAME_BYTES_MAX: Final = 63
 """PostgreSQL cuts longer names without an error (NAMEDATALEN), and would change another role."""
-_RETIRE_SECONDS: Final = 4.5
-"""A retirement is given no deadline, and its attempt is recorded with 5 s (`Plan.attempt_window`) just before."""
 _ROLE_QUERY: Final = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s"
 _VERIFIER_QUERY: Final = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s"
 _VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|md5[0-9a-f]{32}")
@@ -118,12 +115,12 @@ class PostgresqlTarget:
             detail = "a wrong password is accepted too: look for `trust` in pg_hba.conf, and for a pooler"
         return Verification(right.probe, wrong.probe, query=right.query, detail=detail)
 
-    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str) -> None:
+    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
         """Take the old login its password; where the value to keep is on the same login, it replaced the old one."""
         if old is None or (keep is not None and keep.username == old.username):
             return
         what = f"taking the password of {old.username} away"
-        with self._transaction(what, end=time.time() + _RETIRE_SECONDS) as opened:
+        with self._transaction(what, end=deadline / SECOND) as opened:
             _take_password(opened, old.username)
 
     def restore(

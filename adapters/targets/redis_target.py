@@ -115,7 +115,7 @@ class RedisTarget:
         told = detail or (wrong_detail if wrong is not Probe.REFUSED else "")
         return Verification(candidate, wrong, query=all(login.ran for login in seen), detail=told)
 
-    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str) -> None:
+    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
         """Remove `old`, or every password of the user but `keep`, on every node.
 
         `Rejected` where a node that is to lose a password does not have the one to keep.
@@ -127,7 +127,7 @@ class RedisTarget:
         kept = _digest(keep, what) if keep else None
         gone = _digest(old, what) if old and old.secret else None
         names = {username, keep.username} if keep else {username}
-        with self._places(what, *names) as places:
+        with self._places(what, *names, deadline=deadline) as places:
             steps = []
             for place in places:
                 user = place.users[username]
@@ -140,7 +140,7 @@ class RedisTarget:
                 if going and keep:
                     _require(place, keep, kept, what)
                 steps.append(_Step(place.session, username, tuple(f"!{digest}" for digest in going)))
-            self._perform(steps, what, None)
+            self._perform(steps, what, deadline)
 
     def restore(
         self, previous: CredentialValue | None, *, candidate: CredentialValue | None, tag: str, deadline: Instant

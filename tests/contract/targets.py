@@ -74,7 +74,7 @@ class TargetContract:
         if bench.target.capabilities.issues_value:
             with pytest.raises(Rejected):
                 bench.target.apply(bench.wanted(), tag="tag-0", deadline=bench.deadline())
-            bench.target.retire(None, keep=None, tag="tag-0")
+            bench.target.retire(None, keep=None, tag="tag-0", deadline=bench.deadline())
             assert bench.sees(value) is Probe.REFUSED
             return
         bench.again().apply(value, tag="tag-0", deadline=bench.deadline())
@@ -127,7 +127,7 @@ class TargetContract:
     def test_a_retired_value_is_refused_and_the_kept_one_accepted(self, bench: Bench) -> None:
         """Retiring ends the old value and nothing else."""
         old, new = bench.put(0), bench.put(1)
-        bench.target.retire(old, keep=new, tag="tag-1")
+        bench.target.retire(old, keep=new, tag="tag-1", deadline=bench.deadline())
         assert (bench.sees(old), bench.sees(new)) == (Probe.REFUSED, Probe.ACCEPTED)
 
     def test_what_is_gone_already_counts_as_retired(self, bench: Bench) -> None:
@@ -135,13 +135,13 @@ class TargetContract:
         old, new = bench.put(0), bench.put(1)
         never = CredentialValue(old.username, canary())
         for gone in (old, old, never):
-            bench.again().retire(gone, keep=new, tag="tag-1")
+            bench.again().retire(gone, keep=new, tag="tag-1", deadline=bench.deadline())
         assert (bench.sees(old), bench.sees(new)) == (Probe.REFUSED, Probe.ACCEPTED)
 
     def test_the_kept_value_stays_even_if_it_is_named_as_old(self, bench: Bench) -> None:
         """An imported value may be the one in force; it is not thrown away."""
         value = bench.put()
-        bench.target.retire(value, keep=value, tag="tag-0")
+        bench.target.retire(value, keep=value, tag="tag-0", deadline=bench.deadline())
         assert bench.sees(value) is Probe.ACCEPTED
 
     def test_a_third_value_is_left_alone(self, bench: Bench) -> None:
@@ -151,7 +151,7 @@ class TargetContract:
             pytest.skip("a login has no room for a third value")
         turns = [turn * len(bench.usernames) for turn in range(3)]
         third, old, new = (bench.put(turn) for turn in turns)
-        bench.target.retire(old, keep=new, tag="tag-x")
+        bench.target.retire(old, keep=new, tag="tag-x", deadline=bench.deadline())
         assert [bench.sees(value) for value in (third, old, new)] == [Probe.ACCEPTED, Probe.REFUSED, Probe.ACCEPTED]
         bench.target.restore(third, candidate=new, tag="tag-x", deadline=bench.deadline())
         assert [bench.sees(value) for value in (third, old, new)] == [Probe.ACCEPTED, Probe.REFUSED, Probe.REFUSED]
@@ -162,7 +162,7 @@ class TargetContract:
             pytest.skip("a made value is found by its tag")
         found = bench.put(0)
         mine = bench.put(len(bench.usernames))
-        bench.target.retire(None, keep=mine, tag="tag-mine")
+        bench.target.retire(None, keep=mine, tag="tag-mine", deadline=bench.deadline())
         assert (bench.sees(found), bench.sees(mine)) == (Probe.REFUSED, Probe.ACCEPTED)
 
     def test_orphans_are_found_by_their_tag(self, bench: Bench) -> None:
@@ -171,7 +171,7 @@ class TargetContract:
             pytest.skip("the target makes no values beside others")
         kept, orphan = bench.put(0), bench.put(1)
         for _ in range(2):
-            bench.again().retire(None, keep=kept, tag="tag-1")
+            bench.again().retire(None, keep=kept, tag="tag-1", deadline=bench.deadline())
         assert (bench.sees(kept), bench.sees(orphan)) == (Probe.ACCEPTED, Probe.REFUSED)
         assert bench.sees(bench.put(1)) is Probe.ACCEPTED
 
@@ -180,7 +180,7 @@ class TargetContract:
         if not bench.target.capabilities.issues_value:
             pytest.skip("the target makes no values")
         kept = bench.put(0)
-        bench.target.retire(None, keep=kept, tag="tag-0")
+        bench.target.retire(None, keep=kept, tag="tag-0", deadline=bench.deadline())
         assert bench.sees(kept) is Probe.ACCEPTED
 
     # --- going back ------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class TargetContract:
     def test_restore_reaches_back_behind_a_retirement_or_says_that_it_cannot(self, bench: Bench) -> None:
         """`settable` is proven: a retired value comes back where it is declared, and is `Rejected` where not."""
         previous, candidate = bench.put(0), bench.put(1)
-        bench.target.retire(previous, keep=candidate, tag="tag-1")
+        bench.target.retire(previous, keep=candidate, tag="tag-1", deadline=bench.deadline())
         if bench.target.capabilities.settable:
             bench.target.restore(previous, candidate=candidate, tag="tag-2", deadline=bench.deadline())
             assert (bench.sees(previous), bench.sees(candidate)) == (Probe.ACCEPTED, Probe.REFUSED)
@@ -305,7 +305,7 @@ class TargetContract:
                 bench.put(0)
             return
         old, new = bench.put(0), bench.put(1)
-        bench.target.retire(old, keep=new, tag="tag-1")
+        bench.target.retire(old, keep=new, tag="tag-1", deadline=bench.deadline())
         assert (bench.sees(old), bench.sees(new)) == (Probe.REFUSED, Probe.ACCEPTED)
 
     def test_the_url_leads_back_to_login_and_secret(self, make_bench: MakeBench) -> None:
@@ -330,7 +330,7 @@ class TargetContract:
         with pytest.raises(Unavailable):
             lost.apply(bench.wanted(), tag="tag-0", deadline=bench.deadline())
         with pytest.raises(Unavailable):
-            lost.retire(value, keep=None, tag="tag-0")
+            lost.retire(value, keep=None, tag="tag-0", deadline=bench.deadline())
         with pytest.raises(Unavailable):
             lost.restore(value, candidate=None, tag="tag-0", deadline=bench.deadline())
 

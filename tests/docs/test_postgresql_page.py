@@ -69,7 +69,7 @@ def test_the_grants_are_enough() -> None:
         old, new = value("app_a"), value("app_b")
         target.apply(old, tag="1", deadline=soon())
         target.apply(new, tag="2", deadline=soon())
-        target.retire(old, keep=new, tag="2")
+        target.retire(old, keep=new, tag="2", deadline=soon())
         assert (target.probe(old).probe, target.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)
         if version >= 150000:
             assert "SCRAM-SHA-256$" not in here.log()

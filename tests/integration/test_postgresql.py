@@ -48,7 +48,7 @@ def _whole_rotation(here: Site, strategy: Strategy, admin: tuple[str, Secret] | 
         note()
     assert target.probe(old).probe is Probe.ACCEPTED
     target.apply(new, tag="3", deadline=soon())
-    target.retire(old, keep=new, tag="3")
+    target.retire(old, keep=new, tag="3", deadline=soon())
     note()
     assert target.probe(new).probe is Probe.ACCEPTED
     assert target.probe(old).probe is Probe.REFUSED
@@ -140,7 +140,7 @@ def test_sessions_survive(here: Site, strategy: Strategy) -> None:
     target.apply(old, tag="1", deadline=soon())
     with here.database.connect(first, old.revealed()) as session:
         target.apply(new, tag="2", deadline=soon())
-        target.retire(old, keep=new, tag="2")
+        target.retire(old, keep=new, tag="2", deadline=soon())
         with pytest.raises(psycopg.OperationalError):
             here.database.connect(first, old.revealed())
         assert session.execute("SELECT 1").fetchone() == (1,)
@@ -218,7 +218,7 @@ def test_our_own_login_refused_is_said_as_such(here: Site) -> None:
     wrong = here.target(Strategy.SINGLE, admin=(here.database.server.superuser, Secret("canary-wrong")))
     for call in (
         lambda: wrong.apply(value(here.owner), tag="1", deadline=soon()),
-        lambda: wrong.retire(value(here.owner), keep=None, tag="1"),
+        lambda: wrong.retire(value(here.owner), keep=None, tag="1", deadline=soon()),
     ):
         with pytest.raises(OwnLoginRejected) as refused:
             call()
@@ -297,7 +297,7 @@ def test_a_verifier_is_shown_to_a_superuser_only(here: Site) -> None:
 @pytest.mark.slow
 def test_a_retired_login_that_is_gone_counts_as_done(here: Site) -> None:
     """Somebody dropped the role: it has no password any more."""
-    here.target(Strategy.ALTERNATING).retire(value(here.pair[0]), keep=value(here.pair[1]), tag="1")
+    here.target(Strategy.ALTERNATING).retire(value(here.pair[0]), keep=value(here.pair[1]), tag="1", deadline=soon())
 
 
 # --- doctor ----------------------------------------------------------------------------------------------

@@ -72,10 +72,10 @@ def test_a_retirement_whose_answer_is_lost_is_uncertain_and_may_be_repeated(here
     direct.apply(old, tag="1", deadline=soon())
     direct.apply(new, tag="2", deadline=soon())
     with _broken_at(here, b"COMMIT") as line, pytest.raises(Uncertain):
-        here.target(Strategy.ALTERNATING, port=line.port).retire(old, keep=new, tag="2")
+        here.target(Strategy.ALTERNATING, port=line.port).retire(old, keep=new, tag="2", deadline=soon())
     assert direct.probe(old).probe is Probe.ACCEPTED
-    direct.retire(old, keep=new, tag="2")
-    direct.retire(old, keep=new, tag="2")
+    direct.retire(old, keep=new, tag="2", deadline=soon())
+    direct.retire(old, keep=new, tag="2", deadline=soon())
     assert (direct.probe(old).probe, direct.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)
 
 
@@ -189,7 +189,7 @@ def test_what_was_acknowledged_survives_a_crash_of_the_server(fragile: Site) -> 
     assert target.probe(new).probe is Probe.UNKNOWN
     server.restart()
     assert (target.probe(old).probe, target.probe(new).probe) == (Probe.ACCEPTED, Probe.ACCEPTED)
-    target.retire(old, keep=new, tag="2")
+    target.retire(old, keep=new, tag="2", deadline=soon())
     server.kill()
     server.restart()
     assert (target.probe(old).probe, target.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)

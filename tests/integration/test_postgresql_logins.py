@@ -252,7 +252,7 @@ def test_a_rotation_over_tls(secured: tuple[Site, Path], tls: Tls, root: str) ->
     target.apply(old, tag="1", deadline=soon())
     target.apply(new, tag="2", deadline=soon())
     assert target.verify(new, control=Secret("canary-control")).control is Probe.REFUSED
-    target.retire(old, keep=new, tag="2")
+    target.retire(old, keep=new, tag="2", deadline=soon())
     assert target.probe(old).probe is Probe.REFUSED
     with _rules(here.database.server, "hostnossl all all 127.0.0.1/32 reject"):
         assert target.probe(new).probe is Probe.ACCEPTED

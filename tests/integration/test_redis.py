@@ -43,7 +43,7 @@ def test_a_password_is_on_every_node_and_goes_from_every_node(
     for given in (old, new):
         here.apply(given, tag="tag", deadline=far())
     assert all(logs_in(each, given) for each in (node, other) for given in (old, new))
-    here.retire(old, keep=new, tag="tag")
+    here.retire(old, keep=new, tag="tag", deadline=far())
     assert [logs_in(each, given) for each in (node, other) for given in (old, new)] == [False, True] * 2
 
 
@@ -57,7 +57,7 @@ def test_a_node_out_of_reach_leaves_the_others_as_they_are(
     other.kill()
     for change in (
         lambda: here.apply(value(), tag="tag", deadline=far()),
-        lambda: here.retire(None, keep=old, tag="tag"),
+        lambda: here.retire(None, keep=old, tag="tag", deadline=far()),
         lambda: here.restore(value(), candidate=old, tag="tag", deadline=far()),
     ):
         with pytest.raises(Unavailable, match=str(other.port)) as caught:
@@ -129,7 +129,7 @@ def test_nothing_is_removed_where_a_node_lacks_the_password_to_keep(
     new = target_on(node, admin=node.password).apply(value(), tag="tag", deadline=far())
     for gone in (old, None):
         with pytest.raises(Rejected, match=str(other.port)):
-            both.retire(gone, keep=new, tag="tag")
+            both.retire(gone, keep=new, tag="tag", deadline=far())
     assert both.probe(old).probe is Probe.ACCEPTED
 
 
@@ -160,7 +160,7 @@ def test_acl_save_keeps_passwords_over_a_crash(node: servers.RedisServer) -> Non
         old, new = value(username), value(username)
         for given in (old, new):
             here.apply(given, tag="tag", deadline=far())
-        here.retire(old, keep=new, tag="tag")
+        here.retire(old, keep=new, tag="tag", deadline=far())
         node.kill()
         node.restart()
         assert (logs_in(node, old), logs_in(node, new)) == (False, True)

@@ -134,7 +134,7 @@ def test_the_rights_that_the_how_to_names_are_enough(node: servers.RedisServer) 
     old, new = value(), value()
     for given in (old, new):
         here.apply(given, tag="tag", deadline=far())
-    here.retire(old, keep=new, tag="tag")
+    here.retire(old, keep=new, tag="tag", deadline=far())
     assert here.verify(new, control=canary()).query
     assert {finding.severity for finding in here.check()} == {Severity.OK, Severity.WARN}
     reasons = [dict(zip(entry[::2], entry[1::2], strict=True))[b"reason"] for entry in run(node, "ACL", "LOG")]
@@ -146,10 +146,12 @@ def test_a_rotation_of_its_own_login_works(node: servers.RedisServer) -> None:
     old = CredentialValue("default", node.password)
     here = RedisTarget(redis_options(node), redis_context("default", node.password))
     new = here.apply(value("default"), tag="tag", deadline=far())
-    RedisTarget(redis_options(node), redis_context("default", new.secret or canary())).retire(old, keep=new, tag="tag")
+    RedisTarget(redis_options(node), redis_context("default", new.secret or canary())).retire(
+        old, keep=new, tag="tag", deadline=far()
+    )
     assert (here.probe(old).probe, here.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)
     with pytest.raises(OwnLoginRejected):
-        here.retire(old, keep=new, tag="tag")
+        here.retire(old, keep=new, tag="tag", deadline=far())
     assert [finding.severity for finding in here.check()].count(Severity.WARN) >= 2
 
 
@@ -229,7 +231,7 @@ def test_no_password_is_in_any_log_of_the_server(node: servers.RedisServer) -> N
             here.verify(new, control=control)
             here.restore(old, candidate=new, tag="tag", deadline=far())
             here.apply(new, tag="tag", deadline=far())
-            here.retire(old, keep=new, tag="tag")
+            here.retire(old, keep=new, tag="tag", deadline=far())
             here.probe(old)
             here.check()
             client.echo("the end")

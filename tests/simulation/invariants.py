@@ -70,7 +70,7 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     if len(live) != 1:
         raise Violation(f"I6: {call} without an open rotation")
     rotation = live[0]
-    if call in ("target.apply", "target.restore"):
+    if call in ("target.apply", "target.restore") or args[0] is not None:
         _check_attempt(world, call, rotation)
     if call == "target.apply" and not world.capabilities.issues_value and world.value(rotation.candidate) is None:
         raise Violation("I6: applied before it was staged")
@@ -87,7 +87,10 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
         raise Violation(f"I6: {call} without a recorded attempt")
     if last.deadline <= world.clock.at:
         raise Violation("I8: sent after the deadline of its attempt")
+    retires = call == "target.retire"
     for other in (a for r in world.fold.values() for a in r.attempts):
+        if retires and (other.version.startswith("-") or other.version == rotation.candidate):
+            continue
         if other.version != last.version and other.login == last.login and not other.closed:
             if other.deadline > world.clock.at:
                 raise Violation(f"I8: {call} while {other} may still take effect")

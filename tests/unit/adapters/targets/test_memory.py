@@ -129,7 +129,7 @@ def test_a_retirement_shows_late_as_well() -> None:
     target = MemoryTarget(strategy=Strategy.DUAL, options=options(eventual=1))
     old, new = applied(target, value()), applied(target, value())
     assert target.probe(old).probe is Probe.REFUSED
-    target.retire(old, keep=new, tag="tag")
+    target.retire(old, keep=new, tag="tag", deadline=far())
     assert [target.probe(old).probe for _ in range(2)] == [Probe.ACCEPTED, Probe.REFUSED]
 
 
@@ -188,7 +188,7 @@ def test_a_made_value_is_retired_by_its_handle() -> None:
     target = MemoryTarget(strategy=Strategy.ISSUE)
     old = applied(target, CredentialValue("app", None), tag="one")
     new = applied(target, CredentialValue("app", None), tag="two")
-    target.retire(CredentialValue("app", None, handle=old.handle), keep=new, tag="two")
+    target.retire(CredentialValue("app", None, handle=old.handle), keep=new, tag="two", deadline=far())
     assert (target.probe(old).probe, target.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)
 
 
@@ -237,7 +237,7 @@ def test_fail_verification_passes_a_value_that_was_kept_when_another_was_retired
     keeping = InFile(tmp_path / "target.json")
     calm = MemoryTarget(strategy=Strategy.DUAL, keeping=keeping)
     old, kept = applied(calm, value()), applied(calm, value())
-    calm.retire(old, keep=kept, tag="tag")
+    calm.retire(old, keep=kept, tag="tag", deadline=far())
     assert faulty(Strategy.DUAL, Fault.FAIL_VERIFICATION, keeping).verify(kept, control=canary()).query
 
 
@@ -266,7 +266,7 @@ def test_reject_restore_leaves_the_candidate() -> None:
 def test_keep_retired_says_done_and_is_found_out_by_a_probe() -> None:
     target = faulty(Strategy.DUAL, Fault.KEEP_RETIRED)
     old, new = applied(target, value()), applied(target, value())
-    target.retire(old, keep=new, tag="tag")
+    target.retire(old, keep=new, tag="tag", deadline=far())
     assert target.probe(old).probe is Probe.ACCEPTED
 
 
@@ -304,7 +304,7 @@ def test_nothing_is_retired_while_the_value_to_keep_is_not_accepted() -> None:
     old, never = applied(target, value()), value()
     for gone in (old, None):
         with pytest.raises(Rejected, match="not accepted"):
-            target.retire(gone, keep=never, tag="tag")
+            target.retire(gone, keep=never, tag="tag", deadline=far())
     assert target.probe(old).probe is Probe.ACCEPTED
 
 
@@ -312,7 +312,7 @@ def test_a_full_login_takes_the_previous_value_back_in_the_place_of_the_candidat
     """Going back works where there is no room for both, and touches no third value."""
     target = MemoryTarget(strategy=Strategy.DUAL, options=options(values_max=2))
     previous, third, candidate = applied(target, value()), applied(target, value()), value()
-    target.retire(previous, keep=third, tag="tag")
+    target.retire(previous, keep=third, tag="tag", deadline=far())
     applied(target, candidate)
     with pytest.raises(Rejected, match="2 values"):
         target.restore(previous, candidate=None, tag="tag", deadline=far())
