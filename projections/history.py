@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from engine import credential as credentials
 from engine import events as e
 from engine import rotation as rotations
 from engine.credential import Credential, credential_id
-from engine.facts import Fact, Recorded, tag_of
+from engine.facts import Fact, Recorded
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
@@ -52,9 +52,10 @@ EVENTS: Final = Table(
         ("reason", Kind.TEXT),
         ("hash", Kind.BLOB),
     ),
-    indexes=(("credential", "position"),),
+    indexes=(("credential",),),  # The key, position, is part of every index.
 )
 
+_TAGS: Final[dict[type, str]] = {event: str(event.__struct_config__.tag) for event in get_args(e.Event)}
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _CREDENTIAL: Final = msgspec.msgpack.Decoder(Credential).decode
 _ROTATION: Final = msgspec.msgpack.Decoder(Rotation).decode
@@ -134,7 +135,7 @@ class _Chronicle:
             fact.originator_version,
             owner.to_bytes(16),
             run.hex if run else None,
-            tag_of(body),
+            _TAGS[type(body)],
             None if of_credential or run is None else run.rotation.state.value,
             _version(body, run),
             current.id if current else None,
