@@ -184,9 +184,11 @@ def require() -> None:
     for module in ("psycopg", "redis"):
         try:
             import_module(module)
+        except ModuleNotFoundError as error:
+            raise DemoIncomplete(module=error.name) from None
         except ImportError:
-            # psycopg raises a plain ImportError where it finds no libpq.
-            raise DemoIncomplete(module=module) from None
+            # psycopg raises this where it finds no libpq, which is in a package of its own.
+            raise DemoIncomplete(module="psycopg-binary") from None
 
 
 @contextmanager

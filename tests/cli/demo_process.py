@@ -1,4 +1,4 @@
-"""Running `keyturn demo` as a process of its own, in a temporary folder of its own, and seeing what it leaves behind."""
+"""Running `keyturn demo` as a process of its own, in a temporary folder of its own, and seeing what it leaves."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from adapters.demo import servers
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 120.0
@@ -25,6 +28,7 @@ class Place:
 
     temporary: Path
     checkout: Path
+    interpreter: str = sys.executable
     user: str | None = None
 
     def start(self, *arguments: str, prelude: str = "pass", path: str | None = None) -> subprocess.Popen[str]:
@@ -32,13 +36,15 @@ class Place:
         account = pwd.getpwnam(self.user) if self.user else None
         script = f"import sys; {prelude}; from adapters.cli.main import main; sys.exit(main(sys.argv[1:]))"
         return subprocess.Popen(
-            [sys.executable, "-c", script, "demo", *arguments],
+            [self.interpreter, "-c", script, "demo", *arguments],
             cwd=self.checkout,
             env={
                 "PATH": os.environ["PATH"] if path is None else path,
                 "HOME": str(self.temporary),
                 "TMPDIR": str(self.temporary),
-                "PYTHONPATH": str(self.checkout),
+                # A copied interpreter knows neither our packages nor where its own library is now.
+                "LD_LIBRARY_PATH": str(Path(self.interpreter).parents[1] / "lib"),
+                "PYTHONPATH": os.pathsep.join((str(self.checkout), sysconfig.get_path("purelib"))),
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "LC_ALL": "C.UTF-8",
             },
@@ -73,7 +79,7 @@ class Place:
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if wanted in command or os.readlink(process / "cwd").startswith(wanted):
+                if wanted in command or (process / "cwd").readlink().is_relative_to(wanted):
                     found.append(f"{process.name}: {command}")
             except OSError:
                 continue  # It has ended, or is none of ours.
@@ -81,19 +87,37 @@ class Place:
 
 
 @contextmanager
-def place(user: str | None = None) -> Iterator[Place]:
-    """Make a place; another user gets a checkout of its own, since ours may be closed to it."""
+def place(*, user: str | None = None) -> Iterator[Place]:
+    """Make a place; another user gets a checkout and, where ours is closed to it, an interpreter of its own."""
     # Not pytest's folder: servers that run as `nobody` must be able to pass through it.
-    with tempfile.TemporaryDirectory(prefix="keyturn-test-", ignore_cleanup_errors=True) as outer:
-        Path(outer).chmod(0o755)
-        temporary = Path(outer) / "tmp"
+    with tempfile.TemporaryDirectory(prefix="keyturn-test-", ignore_cleanup_errors=True) as name:
+        outer = Path(name)
+        outer.chmod(0o755)
+        temporary = outer / "tmp"
         temporary.mkdir()
-        checkout = ROOT
-        if user:
-            checkout = Path(outer) / "checkout"
-            for package in ("engine", "adapters", "projections"):
-                shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copy(ROOT / "keyturn.py", checkout)
-            os.chown(temporary, pwd.getpwnam(user).pw_uid, -1)
-            subprocess.run(["chmod", "-R", "a+rX", str(checkout)], check=True)
-        yield Place(temporary, checkout, user)
+        if user is None:
+            yield Place(temporary, ROOT)
+            return
+        checkout = outer / "checkout"
+        for package in ("engine", "adapters", "projections"):
+            shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "keyturn.py", checkout)
+        interpreter = sys.executable
+        if not servers.may_run(Path(interpreter)):
+            interpreter = _copy_interpreter(outer / "python")
+        subprocess.run(["chmod", "-R", "a+rX", *outer.glob("[cp]*")], check=True)
+        os.chown(temporary, pwd.getpwnam(user).pw_uid, -1)
+        yield Place(temporary, checkout, interpreter, user)
+
+
+def _copy_interpreter(folder: Path) -> str:
+    """Copy the interpreter with its standard library, and return the path of the copy."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    base = Path(sys.base_prefix)
+    (folder / "bin").mkdir(parents=True)
+    shutil.copy((base / "bin" / version).resolve(), folder / "bin" / version)
+    left_out = shutil.ignore_patterns("site-packages", "test", "config-*", "__pycache__")
+    shutil.copytree(base / "lib" / version, folder / "lib" / version, ignore=left_out)
+    for library in (base / "lib").glob("libpython*"):
+        shutil.copy(library, folder / "lib")
+    return str(folder / "bin" / version)

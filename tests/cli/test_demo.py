@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -30,14 +28,6 @@ def _servers() -> None:
         without_server(error)
 
 
-def _as_nobody() -> str:
-    if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
-    if not servers.may_run(Path(sys.executable)):
-        pytest.skip("nobody cannot reach this interpreter")
-    return "nobody"
-
-
 def test_every_rotation_works_under_load_and_no_client_is_refused() -> None:
     """Exit 0; the figures tell of the rollback, the kill and the way back; the log verifies; nothing is left."""
     with place() as here:
@@ -49,7 +39,9 @@ def test_every_rotation_works_under_load_and_no_client_is_refused() -> None:
 
 def test_an_unprivileged_user_needs_nothing_else() -> None:
     """The servers then run as that user."""
-    with place(_as_nobody()) as here:
+    if os.getuid() != 0:
+        pytest.skip("all the other tests run as an unprivileged user already")
+    with place(user="nobody") as here:
         done = here.run("--json")
         assert done.returncode == 0, done.stderr
         _is_right(done.stdout)
