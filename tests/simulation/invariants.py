@@ -91,9 +91,9 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
     for other in (a for r in world.fold.values() for a in r.attempts):
         if retires and (other.version.startswith("-") or other.version == rotation.candidate):
             continue
-        if other.version != last.version and other.login == last.login and not other.closed:
-            if other.deadline > world.clock.at:
-                raise Violation(f"I8: {call} while {other} may still take effect")
+        is_other = other.version != last.version and other.login == last.login
+        if is_other and not other.closed and other.deadline > world.clock.at:
+            raise Violation(f"I8: {call} while {other} may still take effect")
 
 
 def check_fact(world: Simulation, fact: Fact) -> None:
@@ -138,9 +138,9 @@ def check_end(world: Simulation) -> None:
     """What the store calls current works, the chain is whole, and the dual slots are not littered."""
     current = world.value(world.store.versions(world.path).current)
     last = list(world.fold.values())[-1] if world.fold else None
-    if current is not None and not world.target.accepts(current):
-        if last is None or last.state not in (State.ROLLBACK_FAILED, State.FAILED):
-            raise Violation("the store's current version is not accepted at the end")
+    has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
+    if current is not None and not has_failed and not world.target.accepts(current):
+        raise Violation("the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
         known = not (world.takeover and last.plan.strategy is Strategy.ISSUE)  # keys of before are nobody's to revoke

@@ -51,7 +51,7 @@ def test_every_call_has_faults_and_calm_rotations_complete() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", Strategy)
 @pytest.mark.parametrize("takeover", [False, True], ids=["known", "takeover"])
-def test_any_single_fault_anywhere(strategy: Strategy, takeover: bool) -> None:
+def test_any_single_fault_anywhere(strategy: Strategy, *, takeover: bool) -> None:
     """Every kind of fault at every call of two rotations: the invariants hold and everything ends."""
     calm = run(strategy, takeover=takeover)
     plans = [

@@ -21,7 +21,7 @@ class Histories(RuleBasedStateMachine):
     simulation: Simulation
 
     @initialize(strategy=st.sampled_from(Strategy), takeover=st.booleans(), lockout=st.none() | st.integers(3, 6))
-    def begin(self, strategy: Strategy, takeover: bool, lockout: int | None) -> None:
+    def begin(self, *, strategy: Strategy, takeover: bool, lockout: int | None) -> None:
         """Set up a world with a strategy."""
         options = MemoryOptions(lockout_after=lockout)
         self.simulation = Simulation(strategy, takeover=takeover, options=options)

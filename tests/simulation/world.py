@@ -50,9 +50,11 @@ class SimulatedClock:
         self._late: list[tuple[int, Callable[[], None]]] = []
 
     def now(self) -> Moment:
+        """Return the virtual time."""
         return Moment(Instant(self.at), "boot", Microseconds(self.at))
 
     def wait(self, duration: Microseconds) -> None:
+        """Let time pass, and what lands late in it land."""
         until = self.at + max(duration, 1)
         while due := sorted((item for item in self._late if item[0] <= until), key=lambda item: item[0])[:1]:
             self._late.remove(due[0])
@@ -61,10 +63,12 @@ class SimulatedClock:
         self.at = until
 
     def later(self, after: float, effect: Callable[[], None]) -> None:
+        """Let an effect land `after` seconds from now."""
         self._late.append((self.at + int(after * SECOND), effect))
 
     @property
     def quiet(self) -> bool:
+        """Tell whether nothing is still to land."""
         return not self._late
 
 
@@ -75,6 +79,7 @@ class SeededEntropy:
         self._random = random.Random(seed)
 
     def draw(self, count: int) -> bytes:
+        """Return the next bytes of the seed."""
         return self._random.randbytes(count)
 
 
@@ -85,6 +90,7 @@ class SeededIds:
         self._random = random.Random(seed)
 
     def new(self) -> UUID:
+        """Return the next id of the seed."""
         return UUID(bytes=self._random.randbytes(16), version=4)
 
 
@@ -97,6 +103,7 @@ class RememberedPlace:
         self.value: CredentialValue | None = None
 
     def publish(self, value: CredentialValue, *, version: str) -> None:
+        """Remember the value."""
         self.value = value
 
 
@@ -161,9 +168,11 @@ class Simulation:
     # --- what the invariants look at -----------------------------------------------------------------------
 
     def value(self, version: str | None) -> CredentialValue | None:
+        """Return what the store holds under a version."""
         return self.store.read(PATH, version) if version else None
 
     def values_in_force(self) -> int:
+        """Return how many values the target accepts."""
         return len(self.target.strangers([]))
 
     def wrong_logins(self) -> int:
@@ -173,6 +182,7 @@ class Simulation:
     # --- the watcher of the ports --------------------------------------------------------------------------
 
     def enter(self, call: str, args: tuple[Any, ...]) -> Fault | None:
+        """Count a call, check what must hold before it, and return the fault planned for it."""
         self.clock.wait(Microseconds(1000))
         self.calls[call] += 1
         check_write(self, call, args)
@@ -184,9 +194,12 @@ class Simulation:
         return None
 
     def leave(self) -> None:
+        """Check what must hold between any two calls."""
         check_world(self)
 
     def later(self, after: float, effect: Callable[[], Any]) -> None:
+        """Let an effect of a port land later, and check what must hold then."""
+
         def land() -> None:
             try:
                 effect()
@@ -199,6 +212,7 @@ class Simulation:
         self.clock.later(after, land)
 
     def observe(self, recorded: Sequence[Recorded]) -> None:
+        """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
 
@@ -248,6 +262,7 @@ class Simulation:
         )
 
     def plan(self) -> Plan:
+        """Return the plan of a rotation here."""
         overlap = self.strategy in (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
         return Plan(
             strategy=self.strategy,
