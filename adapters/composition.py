@@ -110,7 +110,9 @@ def compose(
         observe=observe,
     )
     operations = Operations(world, spell=spell)
-    return Installation(configuration, state, wiring, log, world, operations, Runner(world, wait_longest=_SLICE), observers)
+    return Installation(
+        configuration, state, wiring, log, world, operations, Runner(world, wait_longest=_SLICE), observers
+    )
 
 
 def _binder(wiring: Wiring, wrap: Wrap) -> Callable[[str, str], Binding]:

@@ -13,7 +13,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -202,13 +202,22 @@ def _make_key(path: Path) -> None:
         draft.unlink()
 
 
-def harden() -> None:
-    """Keep this process's memory out of core files and debuggers, and its files from others, where possible."""
+def harden() -> Callable[[], None]:
+    """Keep this process's memory out of core files and debuggers, and its files from others, where possible.
+
+    Returns what takes back the limits that a program which this process becomes would inherit.
+    """
     import ctypes
     import resource
 
-    os.umask(0o077)
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    umask = os.umask(0o077)
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     if hasattr(time, "CLOCK_BOOTTIME"):  # Linux
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+    def relax() -> None:
+        os.umask(umask)
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+    return relax

@@ -143,10 +143,10 @@ def retry(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
     return [e.RollbackRetried(reason=reason)]
 
 
-def end_grace(rotation: Rotation) -> list[RotationEvent]:
+def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
     """Decide on ending a grace period now; raises `IllegalCommand` in any other state."""
     _require(rotation, "GraceEnded", "retire")
-    return [e.GraceEnded(early=True)]
+    return [e.GraceEnded(early=True, reason=reason)]
 
 
 def closing(rotation: Rotation, outcome: State, *, now: Instant) -> e.RotationClosed:

@@ -145,6 +145,7 @@ class GraceEnded(_Event, frozen=True, tag="grace-ended.1"):
     """The grace period is over; from here there is no way back within this rotation."""
 
     early: bool = False
+    reason: str = ""
 
 
 class PreviousRetired(_Event, frozen=True, tag="previous-retired.1"):

@@ -145,11 +145,11 @@ class Operations:
         credential = self._world.credential(rotation.service, rotation.environment)
         self._append(rotation_id, rotation.version, rotation.state, retry(rotation, reason=reason), credential, [])
 
-    def end_grace(self, rotation_id: UUID) -> None:
+    def end_grace(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a grace period ends now; raises `IllegalCommand` in any other state."""
         rotation = self.rotation(rotation_id)
         credential = self._world.credential(rotation.service, rotation.environment)
-        self._append(rotation_id, rotation.version, rotation.state, end_grace(rotation), credential, [])
+        self._append(rotation_id, rotation.version, rotation.state, end_grace(rotation, reason=reason), credential, [])
 
     def _append(
         self,

@@ -15,6 +15,7 @@ from adapters.cli import lookup
 from adapters.cli.refusals import BadInput, NothingHeld
 from adapters.cli.secret import FIELDS, text_of
 from adapters.cli.shared import shared_options
+from adapters.system import harden
 from engine.values import CURRENT
 
 if TYPE_CHECKING:
@@ -63,11 +64,13 @@ def execute(ctx: click.Context, *, services: tuple[str, ...], mapped: tuple[str,
     """
     session: Session = ctx.obj
     command: list[str] = ctx.meta[_COMMAND]
+    relax = harden()
     wiring = session.wiring
     environment = dict(os.environ)
     for variable, service, field in _mapping(lookup.services(wiring, services, every=False), mapped):
         environment[variable] = _text(wiring, service, field)
     session.console.close()
+    relax()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - what the command is for
     except OSError as error:

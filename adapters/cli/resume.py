@@ -32,22 +32,16 @@ _timeout = click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop
 @click.argument("rotations", nargs=-1, metavar="[ROTATION|SERVICE]...")
 @_timeout
 @click.option("--wait-grace", is_flag=True, help="Wait for the end of the grace period, and retire the old version.")
-@changing
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @shared_options
 @click.pass_obj
 def resume(
-    session: Session,
-    *,
-    rotations: tuple[str, ...],
-    timeout: Microseconds | None,
-    wait_grace: bool,
-    dry_run: bool,
-    reason: str,
+    session: Session, *, rotations: tuple[str, ...], timeout: Microseconds | None, wait_grace: bool, dry_run: bool
 ) -> ExitCode:
     """Drive interrupted rotations on; without a name, every unfinished one.
 
-    A rotation is named by its id, the beginning of it, or its service. Where nothing is to be done, nothing is
-    recorded, the reason neither.
+    A rotation is named by its id, the beginning of it, or its service. Nothing is decided by this, so where
+    nothing is to be done, nothing is recorded.
     """
     installation = session.installation
     if rotations:
@@ -109,6 +103,7 @@ def back(
         go_back(rotation, world.credential(rotation.service, rotation.environment), command=command, reason=reason)
         session.console.out(f"{rotation.service}: would go back to {rotation.previous or 'what was there before'}")
         return ExitCode.DONE
+    session.on_interrupt = f"keyturn resume {rotation.id} drives on what was begun."
     if rotation.state not in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
         operations.go_back(rotation.id, command=command, reason=reason)
     return drive(session, rotation.id, patience, back=True)
@@ -130,6 +125,7 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
             f"{found.service}: would try to go back to {found.previous or 'what was there before'} again"
         )
         return ExitCode.DONE
+    session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     session.installation.operations.retry(found.id, reason=reason)
     return drive(session, found.id, Patience(timeout), back=True)
 
@@ -150,6 +146,7 @@ def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry
         end_grace(found)
         session.console.out(f"{found.service}: would make {found.previous or 'every older version'} unusable")
         return ExitCode.DONE
+    session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     if found.state is not State.RETIRING:
-        session.installation.operations.end_grace(found.id)
+        session.installation.operations.end_grace(found.id, reason=reason)
     return drive(session, found.id, Patience(timeout))

@@ -84,6 +84,7 @@ def rollback(
         return ExitCode.DONE
     if not confirmed:
         _confirm(session, f"take {found.name} back to {version.id}")
+    session.on_interrupt = f"keyturn resume {found.name} drives on what was begun."
     rotation_id = installation.operations.roll_back_to(
         found.name,
         found.environment,

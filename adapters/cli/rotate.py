@@ -74,10 +74,7 @@ def rotate(
     Ends with 0 when the new version is current; a grace period that still runs is left to `keyturn resume`, unless
     --wait-grace is given. Several services are rotated one after the other.
     """
-    if on_conflict == "concurrent":
-        raise SameCredential
-    if on_conflict != "reject":
-        raise NotSupportedYet(option=f"--on-conflict {on_conflict}", why=_LATER[on_conflict])
+    _refuse_unsupported(on_conflict)
     if detach and new_value_file:
         raise BadInput(
             what="--detach", why="a value given by --new-value-file is only in this process, so it must be used now"
@@ -97,6 +94,14 @@ def rotate(
     return worst([session.reported(act) for act in acts])
 
 
+def _refuse_unsupported(on_conflict: str) -> None:
+    """Raise what says why a conflict cannot be answered in this way, unless it is `reject`."""
+    if on_conflict == "concurrent":
+        raise SameCredential
+    if on_conflict != "reject":
+        raise NotSupportedYet(option=f"--on-conflict {on_conflict}", why=_LATER[on_conflict])
+
+
 def _rotate(
     session: Session, service: Service, given: Secret | None, reason: str, patience: Patience, *, detach: bool
 ) -> ExitCode:
@@ -105,6 +110,7 @@ def _rotate(
     plan = _ready(session, service)
     if given is not None and plan.issues_value:
         raise BadInput(what="--new-value-file", why=f"the target of {service.name} makes the value itself")
+    session.on_interrupt = f"keyturn resume {service.name} drives on what was begun."
     rotation_id = installation.operations.start(
         service.name,
         service.environment,
@@ -115,6 +121,7 @@ def _rotate(
     )
     if not detach:
         return drive(session, rotation_id, patience, given=given)
+    session.on_interrupt = ""
     return report(session, installation.operations.rotation(rotation_id))
 
 

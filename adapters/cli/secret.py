@@ -16,6 +16,7 @@ from adapters.cli.shared import shared_options
 from adapters.cli.values import given_value
 from adapters.config.problems import did_you_mean
 from adapters.config.schema import KEY_PATTERN
+from adapters.system import harden
 from engine.errors import ExitCode
 from engine.ports import Addressable
 from engine.values import CredentialValue, Form, Secret
@@ -46,6 +47,7 @@ def secret() -> None:
 @click.pass_obj
 def get(session: Session, *, service: str, version: str, field: str | None, reveal: bool) -> ExitCode:
     """Show what the store holds for a service; the secret itself only with --reveal."""
+    harden()
     console, wiring = session.console, session.wiring
     found = wiring.service(service)
     session.where = f"service {found.name} ({found.environment})"
@@ -111,6 +113,7 @@ def text_of(wiring: Wiring, service: Service, value: CredentialValue, field: str
 @click.pass_obj
 def put(session: Session, *, store: str, path: str, username: str, value_file: str | None, dry_run: bool) -> ExitCode:
     """Put a secret of your own into a store, such as the admin password that a service refers to."""
+    harden()
     wiring = session.wiring
     stores = session.configuration.stores
     if store not in stores:

@@ -34,7 +34,7 @@ COMMAND_OPTIONS = {
         "--reason",
     },
     "rollback": {"--to", "--yes", "--force", "--dry-run", "--reason"},
-    "resume": {"--dry-run", "--reason"},
+    "resume": {"--timeout", "--wait-grace", "--dry-run"},
     "abort": {"--dry-run", "--reason"},
     "retry": {"--dry-run", "--reason"},
     "retire": {"--dry-run", "--reason"},

@@ -56,7 +56,8 @@ def test_a_second_rotation_waits_for_the_end_of_the_grace_period(folder: Folder)
     """Refused with 6 and the way out; `retire` is that way, and ends what it says."""
     folder.ok("rotate", "app-db")
     folder.run("rotate", "app-db").refused(6, "in the grace period", "keyturn retire")
-    assert folder.ok("retire", "app-db", "--json").document["state"] == "completed"
+    assert folder.ok("retire", "app-db", "--json", "--reason", "sure").document["state"] == "completed"
+    assert "sure" in [event["reason"] for event in folder.ok("history", "--json").document["events"]]
     before = folder.head()
     folder.ok("retire", "app-db")
     assert folder.head() == before

@@ -212,13 +212,20 @@ def test_a_file_is_no_state_folder(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_hardened_process_leaves_no_core_and_writes_files_for_its_user_alone(tmp_path: Path) -> None:
     script = (
-        "import os, resource, sys\nfrom adapters.system import harden\nharden()\n"
+        "import os, resource, sys\nfrom adapters.system import harden\nrelax = harden()\n"
         "open(sys.argv[1], 'w').close()\nprint(resource.getrlimit(resource.RLIMIT_CORE)[0])\n"
         "import ctypes\nprint(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+        "relax()\nprint(oct(os.umask(0)))\n"
     )
     path = tmp_path / "file"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        umask=0o027,
     )
-    assert done.stdout.split() == ["0", "0"]
+    assert done.stdout.split() == ["0", "0", "0o27"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
