@@ -126,25 +126,24 @@ def _success(rotation: Rotation) -> str:
 
 def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
     """Return what is wrong with a rotation and what to do next."""
-    cause = f"{rotation.cause.step}: {rotation.cause.message}" if rotation.cause else ""
     hint = rotation.cause.hint if rotation.cause else ""
-    because = f" because of {cause}" if cause else "."
+    cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
     place = f"store {rotation.plan.store}, {rotation.plan.path}"
     known = rotation.previous or "what was there before"
     match rotation.state:
         case State.ROLLED_BACK:
-            return f"failed, and safely back on {known}{because}", hint
+            return f"failed, and safely back on {known}{cause}", hint
         case State.FAILED if code is ExitCode.PERSON_NEEDED:
             return (
-                f"failed{because} The target may hold {rotation.candidate} and {known}; both are in {place}.",
+                f"failed{cause} The target may hold {rotation.candidate} and {known}; both are in {place}.",
                 f"keyturn rollback {rotation.service} goes back; keyturn doctor tells which of them works.",
             )
         case State.FAILED:
-            return f"failed{because} Nothing was changed; {known} is still current.", hint
+            return f"failed{cause} Nothing was changed; {known} is still current.", hint
         case State.ROLLBACK_FAILED:
             both = f"{known} and {rotation.candidate} are both in {place}"
             return (
-                f"going back failed{because} {both}; keyturn doctor tells which of them works.",
+                f"going back failed{cause} {both}; keyturn doctor tells which of them works.",
                 f"keyturn retry {rotation.id} tries again, once the cause is gone. {hint}",
             )
         case State.PAUSED:
@@ -154,6 +153,6 @@ def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
         case _:
             waits = f", not before {to_text(rotation.not_before)}" if rotation.not_before else ""
             return (
-                f"still {rotation.state}{waits}{because if cause else '.'}",
+                f"still {rotation.state}{waits}{cause}",
                 f"keyturn resume {rotation.id} drives it on.",
             )

@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None, *, wrap: Wrap | None = None) ->
         session.console.trouble("interrupted.", advice=session.on_interrupt or "nothing was left half done.")
         code = _INTERRUPTED
     # A view that cannot follow the log changes no outcome: it is folded again when it is read.
-    if _reported(session, session.follow) != 0:
+    try:
+        is_behind = _reported(session, session.follow) != 0
+    except KeyboardInterrupt:
+        is_behind = True
+    if is_behind:
         session.console.say("keyturn: the views are behind the log; what was done is done, and recorded.")
     session.console.close()
     return code

@@ -10,14 +10,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.cli.console import Console, printable
-from adapters.cli.driving import worst
+from adapters.cli.driving import exit_code, worst
 from adapters.cli.main import main
 from engine.errors import ExitCode
+from engine.events import Cause, RotationStarted
 from engine.facts import Fact, Recorded
+from engine.machine import UNDER_WAY, State
+from engine.plan import Kind, Plan, Strategy
+from engine.rotation import Attempt, Rotation, start
+from engine.values import Instant
 from tests.architecture.source import ROOT
 from tests.cli.program import Folder
 
@@ -204,3 +211,37 @@ def test_the_program_starts_as_a_module_from_anywhere(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.startswith("keyturn ")
+
+
+def ended(state: State, *, automatic: bool = False, attempted: bool = False, kind: str = "refused") -> Rotation:
+    """Return a rotation in a state, with what its exit code depends on."""
+    started = RotationStarted("app-db", "default", Kind.ROTATION, Plan(Strategy.DUAL, True), "v2", "app", "host")
+    rotation = start(Fact(UUID(int=1), 1, Instant(1), "ada", started, State.STAGING))
+    attempts = (Attempt(1, "v2", "app", Instant(1)),) if attempted else ()
+    return replace(rotation, state=state, automatic=automatic, attempts=attempts, cause=Cause("apply", kind, "no"))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "code"),
+    [
+        (ended(State.COMPLETED), ExitCode.DONE),
+        (ended(State.GRACE), ExitCode.DONE),
+        (ended(State.ROLLED_BACK, automatic=True), ExitCode.ROLLED_BACK),
+        (ended(State.ROLLED_BACK), ExitCode.DONE),
+        (ended(State.FAILED), ExitCode.ROLLED_BACK),
+        (ended(State.FAILED, attempted=True), ExitCode.PERSON_NEEDED),
+        (ended(State.FAILED, kind="own_login_rejected"), ExitCode.LOGIN_REFUSED),
+        (ended(State.ROLLBACK_FAILED, attempted=True), ExitCode.PERSON_NEEDED),
+        (ended(State.PAUSED), ExitCode.RESTING),
+        (ended(State.CANCELLED), ExitCode.REFUSED),
+        *((ended(state), ExitCode.STILL_RUNNING) for state in UNDER_WAY if state not in (State.GRACE, State.PAUSED)),
+    ],
+    ids=lambda value: value.state.value if isinstance(value, Rotation) else value.name,
+)
+def test_the_outcome_of_a_rotation_is_its_exit_code(rotation: Rotation, code: ExitCode) -> None:
+    assert exit_code(rotation) is code
+
+
+def test_who_asked_to_go_back_is_told_that_it_worked() -> None:
+    """A rollback that a person retried is no failure of the retry."""
+    assert exit_code(ended(State.ROLLED_BACK, automatic=True), back=True) is ExitCode.DONE

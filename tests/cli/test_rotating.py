@@ -91,6 +91,19 @@ def test_a_rollback_that_fails_calls_a_person_and_can_be_retried(folder: Folder)
     assert folder.ok("retry", "app-db", "--json").document["state"] == "rolled_back"
 
 
+def test_a_failed_rotation_that_may_not_go_back_by_itself_is_taken_back_by_a_person(folder: Folder) -> None:
+    """Exit 5 while both versions may be in force; `rollback` takes back that very rotation."""
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.configure("app-db", faults="fail_verification")
+    folder.config.write_text(folder.config.read_text().replace("max_retries: 0", "automatic: false"))
+    done = folder.run("rotate", "app-db", "--json")
+    done.refused(5, "The target may hold v2-", "keyturn rollback app-db")
+    assert done.document["outcome"] == "failed"
+    back = folder.ok("rollback", "app-db", "--yes", "--json").document
+    assert (back["rotation_id"], back["state"]) == (done.document["rotation_id"], "rolled_back")
+
+
 def test_a_target_out_of_reach_is_not_touched(folder: Folder) -> None:
     """Exit 4, and nothing is recorded."""
     folder.ok("rotate", "app-db")
