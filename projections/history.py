@@ -16,14 +16,14 @@ import msgspec
 from engine import credential as credentials
 from engine import events as e
 from engine import rotation as rotations
-from engine.credential import Credential, credential_id
+from engine.credential import Credential
 from engine.facts import Fact, Recorded
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
 from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table, shape_of
 from projections.rotations import rotation_document
-from projections.status import OF_CREDENTIAL, named
+from projections.status import OF_CREDENTIAL, identity, named
 from projections.times import to_text
 
 CREDENTIALS: Final = Table(
@@ -55,7 +55,17 @@ EVENTS: Final = Table(
     indexes=(("credential",),),  # The key, position, is part of every index.
 )
 
-_TAGS: Final[dict[type, str]] = {event: str(event.__struct_config__.tag) for event in get_args(e.Event)}
+_TAGS: Final[dict[type[msgspec.Struct], str]] = {event: str(event.__struct_config__.tag) for event in get_args(e.Event)}
+
+
+def _with_field(field: str) -> frozenset[type[msgspec.Struct]]:
+    """Return the events that have a field: asking an object for what it lacks takes as long as folding it."""
+    return frozenset(event for event in _TAGS if field in event.__struct_fields__)
+
+
+_OF_A_VERSION: Final = _with_field("version")
+_WITH_REASON: Final = _with_field("reason")
+_WITH_CAUSE: Final = _with_field("cause")
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _CREDENTIAL: Final = msgspec.msgpack.Decoder(Credential).decode
 _ROTATION: Final = msgspec.msgpack.Decoder(Rotation).decode
@@ -85,6 +95,8 @@ class _Run(msgspec.Struct):
     """A rotation on its way, with what every row of its events repeats."""
 
     owner: int
+    """The number of the credential's id, and its bytes."""
+    credential: bytes
     hex: str
     rotation: Rotation
 
@@ -107,8 +119,7 @@ class _Chronicle:
         return {
             EVENTS: written,
             ROTATIONS: [
-                (run.hex, run.owner.to_bytes(16), run.rotation.state.value, _ENCODE(run.rotation))
-                for run in runs.values()
+                (run.hex, run.credential, run.rotation.state.value, _ENCODE(run.rotation)) for run in runs.values()
             ],
             CREDENTIALS: [
                 (owner.to_bytes(16), each.service, each.environment, _ENCODE(each))
@@ -123,17 +134,17 @@ class _Chronicle:
         of_credential = type(body) in OF_CREDENTIAL
         run: _Run | None
         if of_credential:
-            owner = fact.originator_id.int
+            owner, credential = fact.originator_id.int, fact.originator_id.bytes
             run = self._note(fact, rows)
         else:
             run = self._move(fact, rows)
-            owner = run.owner
+            owner, credential = run.owner, run.credential
         current = self._credentials[owner].current
         return (
             recorded.position,
             fact.at,
             fact.originator_version,
-            owner.to_bytes(16),
+            credential,
             run.hex if run else None,
             _TAGS[type(body)],
             None if of_credential or run is None else run.rotation.state.value,
@@ -158,8 +169,8 @@ class _Chronicle:
         """Fold a fact of a rotation; return it."""
         body = fact.body
         if isinstance(body, e.RotationStarted):
-            credential = credential_id(body.service, body.environment)
-            run = _Run(credential.int, fact.originator_id.hex, rotations.start(fact))
+            credential = identity(body.service, body.environment)
+            run = _Run(credential.int, credential.bytes, fact.originator_id.hex, rotations.start(fact))
             if self._credential(run.owner, rows) is None:
                 self._credentials[run.owner] = Credential(credential, body.service, body.environment)
                 self._touched[0].add(run.owner)
@@ -185,27 +196,27 @@ class _Chronicle:
             row = rows.get(ROTATIONS, rotation_id.hex)
             if row is None:
                 raise LookupError("it belongs to a rotation that never started")
-            owner = int.from_bytes(cast("bytes", row[1]))
-            run = _Run(owner, rotation_id.hex, _ROTATION(cast("bytes", row[3])))
+            key = cast("bytes", row[1])
+            run = _Run(int.from_bytes(key), key, rotation_id.hex, _ROTATION(cast("bytes", row[3])))
             self._runs[rotation_id.int] = run
-            self._credential(owner, rows)
+            self._credential(run.owner, rows)
         return run
 
 
 def _version(body: e.Event, run: _Run | None) -> str | None:
     """Return the version that an event is about: the one it names, else the candidate of its rotation."""
-    if isinstance(body, e.CurrentChanged):
-        return body.version
-    if isinstance(body, e.AttemptStarted):
-        # A leading dash says that the version is to be refused from there on.
-        return body.version.removeprefix("-") or None
-    return getattr(body, "version", None) or (run.rotation.candidate if run else None)
+    if type(body) not in _OF_A_VERSION:
+        return run.rotation.candidate if run else None
+    version: str | None = getattr(body, "version", None)
+    # Of an attempt, a leading dash says that the version is to be refused from there on.
+    return version.removeprefix("-") or None if version else None
 
 
 def _reason(body: e.Event) -> str:
     """Return why: in the words of the person who decided, else the message of what went wrong."""
-    cause: e.Cause | None = getattr(body, "cause", None)
-    return getattr(body, "reason", "") or (cause.message if cause else "")
+    reason = getattr(body, "reason", "") if type(body) in _WITH_REASON else ""
+    cause: e.Cause | None = getattr(body, "cause", None) if type(body) in _WITH_CAUSE else None
+    return reason or (cause.message if cause else "")
 
 
 # --- what is asked of it ------------------------------------------------------------------------------------

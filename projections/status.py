@@ -6,7 +6,7 @@ Rule: states are shown, never judged; what is legal is known to engine/machine.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, cast, get_args
 from uuid import UUID
 
@@ -30,6 +30,9 @@ OK: Final = "ok"
 
 OF_CREDENTIAL: Final = frozenset(get_args(e.CredentialEvent))
 """The events of a credential; all others are of a rotation."""
+
+identity: Final = lru_cache(maxsize=10_000)(credential_id)
+"""`credential_id`, remembered: computing it costs as much as folding two facts."""
 
 CREDENTIALS: Final = Table(
     shapes.STATUS_TABLE,
@@ -146,7 +149,7 @@ class _Standings:
             standing = self._standing(owner, rows) or Standing(Credential(fact.originator_id, "", ""))
             standing = _noted(standing, fact)
         elif isinstance(body, e.RotationStarted):
-            credential = credential_id(body.service, body.environment)
+            credential = identity(body.service, body.environment)
             owner = credential.int
             standing = self._standing(owner, rows) or Standing(Credential(credential, body.service, body.environment))
             standing = replace(standing, rotation=rotations.start(fact), rotated_before=standing.last_rotated_at)
