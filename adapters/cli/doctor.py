@@ -19,7 +19,7 @@ from adapters.cli.shared import shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
-from engine.machine import State
+from engine.machine import LEAVING, State, rests
 from engine.ports import Checkable, Finding, Probe, Severity
 from engine.values import CURRENT, Form
 from projections.times import to_text
@@ -138,6 +138,9 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         rotation = installation.operations.rotation(credential.open)
         if rotation.grace is not None and rotation.state is State.GRACE:
             say(Severity.OK, f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}")
+        elif rests(rotation.state):
+            command = LEAVING[rotation.state][0]
+            say(Severity.FAIL, f"rotation {rotation.id} is {rotation.state}", f"keyturn {command} {rotation.id}")
         else:
             say(Severity.WARN, f"rotation {rotation.id} is {rotation.state}", f"keyturn resume {rotation.id}")
     if credential.current is None:

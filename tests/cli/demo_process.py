@@ -55,6 +55,7 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def run(self, *arguments: str, prelude: str = "pass", path: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -78,7 +78,9 @@ def test_show_tells_a_rotation_as_it_is_and_as_it_was(rotated: Folder) -> None:
     staged = next(e for e in reversed(events) if e["event"].startswith("candidate-staged"))
     was = rotated.ok("show", now["rotation_id"][:6], "--at", f"#{staged['position']}", "--json").document
     assert (was["rotation_id"], was["state"]) == (now["rotation_id"], "applying")
-    assert "state              grace" in rotated.ok("show", "app-db").out
+    shown = rotated.ok("show", "app-db")
+    assert "state              grace" in shown.out
+    assert [line.split()[2] for line in shown.err.splitlines()] == ["resume", "retire", "abort"]
     rotated.run("show", "app-db", "--at", "#1").refused(6, "no event #1")
     rotated.run("show", "app-db", "--at", "#999").refused(6, "no event #999")
 

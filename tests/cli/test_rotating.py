@@ -86,6 +86,9 @@ def test_a_rollback_that_fails_calls_a_person_and_can_be_retried(folder: Folder)
     done.refused(5, "going back failed", "store local, default/app-db", "keyturn retry")
     assert done.document["state"] == "rollback_failed"
     folder.run("resume").refused(5, "keyturn retry")
+    assert "keyturn retry" in folder.ok("show", "app-db").err
+    doctor = folder.run("doctor")
+    assert (doctor.code, "is rollback_failed\n      next: keyturn retry" in doctor.out) == (5, True)
     folder.run("rotate", "app-db").refused(6, "already has an open rotation")
     folder.configure("app-db")
     assert folder.ok("retry", "app-db", "--json").document["state"] == "rolled_back"
