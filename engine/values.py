@@ -1,7 +1,8 @@
 """Values that everything else is made of: secrets, credential values, times.
 
 Rule 1: a `Secret` leaves this type by `reveal()` only; nothing prints, formats, compares or pickles it.
-Rule 2: times inside keyturn are integers of microseconds since 1970-01-01 UTC; only adapters format them.
+Rule 2: times inside keyturn are integers of microseconds since 1970-01-01 UTC; only projections and adapters write them
+for people.
 """
 
 from __future__ import annotations
