@@ -1,0 +1,139 @@
+"""Runs the command line in forked children, and kills them where a test says; no tests here.
+
+`python -m tests.integration.kill_driver` reads one order a line (JSON, a list of calls) and answers each with one
+line: the exit codes, negative for a signal. Everything is imported once, so that a call costs a fork.
+
+Rule: what is run is the real `main` on real ports; a port is only watched on its way in and out.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pkgutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+import adapters
+import projections
+from adapters.cli.main import main
+from engine.values import CredentialValue
+
+WATCHED: Final = {"log": ("append",)}
+"""The methods of a port that are watched; of every other port all are."""
+
+FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
+"""What the error says that a call with `break_at` raises."""
+
+
+class Boundaries:
+    """Notes each boundary that the process passes, and kills or breaks it at one of them."""
+
+    def __init__(self, call: dict[str, Any]) -> None:
+        self._passed = 0
+        self._die_at: int | None = call.get("die_at")
+        self._break_at: str | None = call.get("break_at")
+        self._trace: str | None = call.get("trace")
+
+    def pass_by(self, name: str, arguments: tuple[object, ...] = ()) -> None:
+        """Take a boundary down; the process may end here."""
+        self._passed += 1
+        if self._trace is not None:
+            with open(self._trace, "a", encoding="utf-8") as trace:  # noqa: PTH123 - appends without a buffer left
+                trace.write(f"{time.monotonic_ns()} {name}\n")
+        if self._passed == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == self._break_at:
+            shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
+            raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
+
+    def wrap(self, name: str, port: Any) -> object:
+        """Return the port with its public methods watched."""
+        members: dict[str, object] = {}
+        for member in dir(port):
+            if member.startswith("_"):
+                continue
+            watched = callable(getattr(type(port), member, None)) and member in WATCHED.get(name, (member,))
+            members[member] = self._method(name, port, member) if watched else _same(port, member)
+        return type(f"Watched{type(port).__name__}", (), members)()
+
+    def _method(self, name: str, port: Any, member: str) -> Callable[..., object]:
+        def method(_: object, *args: Any, **kwargs: Any) -> object:
+            self.pass_by(f"before {name}.{member}", args)
+            result = getattr(port, member)(*args, **kwargs)
+            self.pass_by(f"after {name}.{member}")
+            return result
+
+        return method
+
+
+def _same(port: Any, member: str) -> property:
+    return property(lambda _: getattr(port, member))
+
+
+def _run(call: dict[str, Any], start: int) -> int:
+    """Be the child: wait for the start, and run the command line with its streams in files."""
+    os.read(start, 1)
+    time.sleep(call.get("delay", 0.0))
+    for descriptor, path in ((1, call["out"]), (2, call["err"])):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.environ.update(call.get("environ", {}))
+    wrap = Boundaries(call).wrap if {"die_at", "trace", "break_at"} & call.keys() else None
+    return main(call["arguments"], wrap=wrap)
+
+
+def _fork(call: dict[str, Any], start: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 99  # What no command answers: the child broke outside of `main`.
+    try:
+        code = _run(call, start)
+    finally:
+        os._exit(code)
+
+
+def _perform(calls: list[dict[str, Any]]) -> list[int]:
+    """Run all calls at the same moment; return their exit codes in order."""
+    start, starter = os.pipe()
+    pids = [_fork(call, start) for call in calls]
+    os.write(starter, b"!" * len(pids))
+    for pid, call in zip(pids, calls, strict=True):
+        if "kill_after" in call:
+            time.sleep(call["kill_after"])
+            os.kill(pid, signal.SIGKILL)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    os.close(start)
+    os.close(starter)
+    return codes
+
+
+def _import_everything() -> None:
+    for package in (adapters, projections):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    for driver in ("psycopg", "redis"):
+        import_module(driver)  # The adapters import them when they are used.
+    gc.freeze()
+
+
+def _serve() -> None:
+    """Obey standard input until it ends."""
+    _import_everything()
+    for order in sys.stdin:
+        answer = json.dumps(_perform(json.loads(order)))
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _serve()
