@@ -5,7 +5,7 @@ Rule: reads the log and the views, never the configuration unless it names the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -133,7 +133,7 @@ def position(text: str, option: str) -> int:
     return int(digits)
 
 
-def _as_it_was(session: Session, rotation_id: UUID, at: str, named: str) -> dict[str, object]:
+def _as_it_was(session: Session, rotation_id: UUID, at: str, named: str) -> dict[str, Any]:
     from adapters.cli.lookup import recorded
 
     wanted = position(at, "--at")

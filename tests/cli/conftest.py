@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.forking import Forking
 from tests.cli.program import Folder, make
 
 
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forking]:
+    """A process that runs the program without loading it each time."""
+    process = Forking()
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Folder]:
+def folder(tmp_path: Path, forking: Forking) -> Iterator[Folder]:
     """A folder with a service; after the test, nothing that the program printed holds a value of the store."""
-    made = make(tmp_path)
+    made = make(tmp_path, forking)
     yield made
     if made.config.exists() and "memory" in made.config.read_text():
         secrets = made.secrets()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from adapters.config.build import Wiring
 from adapters.config.load import load
 from adapters.stores.keys import create_key_file
 from tests.architecture.source import ROOT
+from tests.cli.forking import Forking
 
 SERVICE = """
   {name}:
@@ -70,6 +72,7 @@ class Folder:
     """A folder with a configuration, a key and a state."""
 
     path: Path
+    forking: Forking
     printed: list[str] = field(default_factory=list)
 
     @property
@@ -117,19 +120,28 @@ class Folder:
 
     def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Done:
         """Run the program to its end, without a terminal."""
+        full = self.environment(**environment)
+        if "PYTHONPATH" in environment:
+            done = self._fresh(arguments, full, stdin or "")
+        else:
+            done = Done(*self.forking.run(arguments, self.path, full, stdin or ""))
+        assert "Traceback" not in done.out + done.err, done.err
+        if "--reveal" not in arguments and "exec" not in arguments:
+            self.printed += [done.out, done.err]
+        return done
+
+    def _fresh(self, arguments: Sequence[str], environment: Mapping[str, str], stdin: str) -> Done:
+        """Run the program in an interpreter that has nothing loaded yet."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.path,
-            env=self.environment(**environment),
-            input=stdin or "",
+            env=environment,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        if "--reveal" not in arguments and "exec" not in arguments:
-            self.printed += [done.stdout, done.stderr]
         return Done(done.returncode, done.stdout, done.stderr)
 
     def ok(self, *arguments: str, stdin: str | None = None) -> Done:
@@ -159,9 +171,9 @@ class Folder:
         return events
 
 
-def make(path: Path) -> Folder:
+def make(path: Path, forking: Forking) -> Folder:
     """Make a folder with a key and one service, `app-db`, and an empty state."""
-    folder = Folder(path)
+    folder = Folder(path, forking)
     folder.configure("app-db")
     create_key_file(path / "master.key")
     from adapters.composition import establish

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.demo import servers
+from tests.cli.forking import Forking
 from tests.cli.program import HEAD, Folder
 
 pytestmark = pytest.mark.slow
@@ -201,8 +202,8 @@ def test_a_driver_that_is_not_installed_is_named_with_its_extra(folder: Folder) 
     assert folder.head() == 0
 
 
-def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
+def test_a_folder_that_cannot_be_written_is_told_of(tmp_path: Path, forking: Forking) -> None:
+    folder = Folder(tmp_path, forking)
     (tmp_path / "file").touch()
     folder.run("init", "--state", str(tmp_path / "file" / "state")).refused(2, "state")
     assert not folder.config.exists()

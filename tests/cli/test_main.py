@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -99,12 +98,18 @@ def test_every_port_passes_the_seam(folder: Folder, monkeypatch: pytest.MonkeyPa
 
 def on_a_terminal(folder: Folder, *arguments: str, answer: str = "", **environment: str) -> tuple[int, str]:
     """Run the program on a terminal of its own; return its exit code and what the terminal was shown."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder.path)
-        os.execvpe(sys.executable, folder.command(*arguments), folder.environment(**environment))  # noqa: S606
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        folder.command(*arguments),
+        cwd=folder.path,
+        env=folder.environment(**environment),
+        stdin=end,
+        stdout=end,
+        stderr=end,
+        start_new_session=True,
+    )
+    os.close(end)
     if answer:
-        time.sleep(0.1)
         os.write(terminal, answer.encode())
     shown = b""
     while True:
@@ -116,7 +121,7 @@ def on_a_terminal(folder: Folder, *arguments: str, answer: str = "", **environme
             break
         shown += piece
     os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+    return process.wait(timeout=30), shown.decode()
 
 
 @pytest.mark.slow

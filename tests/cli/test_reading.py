@@ -11,6 +11,7 @@ import pytest
 
 from adapters.cli.commands import COMMANDS, help_text
 from adapters.cli.reference import FIELDS
+from tests.cli.forking import Forking
 from tests.cli.program import Folder
 
 pytestmark = pytest.mark.slow
@@ -227,9 +228,9 @@ def test_a_plan_that_the_target_cannot_do_is_refused_with_the_reason(folder: Fol
     assert folder.run("config", "check").code == 2
 
 
-def test_init_makes_all_that_a_first_rotation_needs(tmp_path: Path) -> None:
+def test_init_makes_all_that_a_first_rotation_needs(tmp_path: Path, forking: Forking) -> None:
     """The commands that it names work at once; a second one is refused, and a key is never written over."""
-    folder = Folder(tmp_path)
+    folder = Folder(tmp_path, forking)
     assert "would make" in folder.ok("init", "--dry-run").out
     assert not list(tmp_path.iterdir())
     folder.ok("init")
