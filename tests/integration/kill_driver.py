@@ -8,13 +8,16 @@ Rule: what is run is the real `main` on real ports; a port is only watched on it
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
 import pkgutil
 import signal
 import sys
+import termios
 import time
+from array import array
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
@@ -34,11 +37,13 @@ FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
 class Boundaries:
     """Notes each boundary that the process passes, and kills or breaks it at one of them."""
 
-    def __init__(self, call: dict[str, Any]) -> None:
+    def __init__(self, call: dict[str, Any], meet: Callable[[], None]) -> None:
         self._passed = 0
         self._die_at: int | None = call.get("die_at")
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
+        self._meet_at: str | None = call.get("meet_at")
+        self._meet = meet
 
     def pass_by(self, name: str, arguments: tuple[object, ...] = ()) -> None:
         """Take a boundary down; the process may end here."""
@@ -48,6 +53,9 @@ class Boundaries:
                 trace.write(f"{time.monotonic_ns()} {name}\n")
         if self._passed == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == self._meet_at:
+            self._meet_at = None
+            self._meet()
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
@@ -76,7 +84,29 @@ def _same(port: Any, member: str) -> property:
     return property(lambda _: getattr(port, member))
 
 
-def _run(call: dict[str, Any], start: int) -> int:
+class Gate:
+    """Lets processes through when as many have come as it was made for, or after two seconds."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._come, self._comer = os.pipe()
+
+    def meet(self) -> None:
+        """Wait for the others."""
+        os.write(self._comer, b"!")
+        until = time.monotonic() + 2.0
+        waiting = array("i", [0])
+        while waiting[0] < self._count and time.monotonic() < until:
+            fcntl.ioctl(self._come, termios.FIONREAD, waiting)  # How many have come: nobody reads what they wrote.
+            time.sleep(0.0001)
+
+    def close(self) -> None:
+        """Let go of what it is made of."""
+        os.close(self._come)
+        os.close(self._comer)
+
+
+def _run(call: dict[str, Any], start: int, gate: Gate) -> int:
     """Be the child: wait for the start, and run the command line with its streams in files."""
     os.read(start, 1)
     time.sleep(call.get("delay", 0.0))
@@ -87,17 +117,17 @@ def _run(call: dict[str, Any], start: int) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.environ.update(call.get("environ", {}))
-    wrap = Boundaries(call).wrap if {"die_at", "trace", "break_at"} & call.keys() else None
+    wrap = Boundaries(call, gate.meet).wrap if {"die_at", "trace", "break_at", "meet_at"} & call.keys() else None
     return main(call["arguments"], wrap=wrap)
 
 
-def _fork(call: dict[str, Any], start: int) -> int:
+def _fork(call: dict[str, Any], start: int, gate: Gate) -> int:
     pid = os.fork()
     if pid:
         return pid
     code = 99  # What no command answers: the child broke outside of `main`.
     try:
-        code = _run(call, start)
+        code = _run(call, start, gate)
     finally:
         os._exit(code)
 
@@ -105,13 +135,15 @@ def _fork(call: dict[str, Any], start: int) -> int:
 def _perform(calls: list[dict[str, Any]]) -> list[int]:
     """Run all calls at the same moment; return their exit codes in order."""
     start, starter = os.pipe()
-    pids = [_fork(call, start) for call in calls]
+    gate = Gate(len(calls))
+    pids = [_fork(call, start, gate) for call in calls]
     os.write(starter, b"!" * len(pids))
     for pid, call in zip(pids, calls, strict=True):
         if "kill_after" in call:
             time.sleep(call["kill_after"])
             os.kill(pid, signal.SIGKILL)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    gate.close()
     os.close(start)
     os.close(starter)
     return codes
