@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 def demo(session: Session) -> ExitCode:
     """Rehearse on a real server: rotate under load, break one rotation, see it go back; leaves nothing behind."""
     from adapters.cli.main import main
-    from adapters.demo import story
+    from adapters.demo.interruption import ended_by_signals
 
-    return story.run(session.console, main)
+    with ended_by_signals() as interrupted:
+        from adapters.demo import story
+
+        return story.run(session.console, main, interrupted=interrupted)

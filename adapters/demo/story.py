@@ -6,10 +6,8 @@ Rule: what did not go as it should is said, and the demo ends with another code 
 from __future__ import annotations
 
 import secrets
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 from adapters.demo.acts import Acts
@@ -21,7 +19,6 @@ from engine.values import Secret
 
 SCHEMA: Final = "keyturn.demo/1"
 
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NEXT_STEPS: Final = """\
 keyturn init            # a commented keyturn.yaml; put your own database into it
 keyturn doctor          # tells what is missing before a rotation could work; changes nothing
@@ -29,7 +26,7 @@ keyturn rotate app-db   # and `keyturn rollback app-db` takes it back
 """
 
 
-def run(output: Output, program: Program) -> ExitCode:
+def run(output: Output, program: Program, *, interrupted: Callable[[], bool]) -> ExitCode:
     """Play the demo with `program`, the command line; return DONE where everything in it went as it should.
 
     Servers, folders and processes are gone afterwards, also where it is interrupted, which raises
@@ -39,15 +36,16 @@ def run(output: Output, program: Program) -> ExitCode:
     began = time.monotonic()
     narrator = Narrator(output)
     narrator.title("keyturn demo: credentials of real servers, rotated while clients log in")
-    with _cleaning_up_undisturbed():
-        narrator.act("A shop with a database and a cache")
-        with open_scene(program) as scene:
-            acts, total = play(scene, narrator, seconds=time.monotonic() - began)
-        is_gone = not any(folder.exists() for folder in (scene.folder, scene.database.folder, scene.cache.folder))
+    narrator.act("A shop with a database and a cache")
+    with open_scene(program) as scene:
+        acts, total = play(scene, narrator, seconds=time.monotonic() - began, interrupted=interrupted)
+    is_gone = not any(folder.exists() for folder in (scene.folder, scene.database.folder, scene.cache.folder))
     return _end(narrator, acts, total, seconds=time.monotonic() - began, is_gone=is_gone)
 
 
-def play(scene: Scene, narrator: Narrator, *, seconds: float) -> tuple[Acts, Tally]:
+def play(
+    scene: Scene, narrator: Narrator, *, seconds: float, interrupted: Callable[[], bool] = lambda: False
+) -> tuple[Acts, Tally]:
     """Play the acts on servers that took `seconds` to start; return them with what all clients counted."""
     admin_password = Secret(secrets.token_urlsafe(24))
     furnish(scene, admin_password)
@@ -55,6 +53,8 @@ def play(scene: Scene, narrator: Narrator, *, seconds: float) -> tuple[Acts, Tal
     acts.set_up(admin_password, seconds=seconds)
     with Load(scene.env_file) as acts.load:
         for act in (acts.clients, acts.rotate, acts.fail, acts.crash, acts.go_back, acts.look_back):
+            if interrupted():
+                raise KeyboardInterrupt
             act()
     return acts, acts.load.tally()
 
@@ -77,20 +77,3 @@ def _end(narrator: Narrator, acts: Acts, total: Tally, *, seconds: float, is_gon
     figures: dict[str, Any] = {"ok": is_good, "seconds": round(seconds, 3), **counted, **acts.figures}
     narrator.finish(SCHEMA, figures)
     return ExitCode.DONE if is_good else ExitCode.UNEXPECTED
-
-
-@contextmanager
-def _cleaning_up_undisturbed() -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP end the block, and no further one disturb what is cleaned up then."""
-
-    def end(number: int, frame: object) -> None:
-        for each in _ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {each: signal.signal(each, end) for each in _ENDING}
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from adapters.cli.main import main
 from adapters.config.build import Wiring
 from adapters.config.load import load
 from adapters.demo import servers, story
+from adapters.demo.interruption import ended_by_signals
 from adapters.demo.load import Load, Refused, log_in_cache, log_in_database
 from adapters.demo.narrator import Narrator
 from adapters.demo.scene import open_scene
@@ -86,13 +88,31 @@ def test_a_demo_whose_clients_fail_says_so_and_does_not_succeed(capsys: pytest.C
 
     output = Console()
     output.json = True
-    assert story.run(output, careless) == ExitCode.UNEXPECTED
+    assert story.run(output, careless, interrupted=lambda: False) == ExitCode.UNEXPECTED
     said, told = capsys.readouterr()
     figures = json.loads(said)
     assert figures["ok"] is False
     assert figures["failed"] > 0
     assert "✗ NOT so" in told
     assert "not everything went as it should" in told
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_servers")
+def test_an_interruption_that_a_library_swallows_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exception is dropped on its way, and the demo ends all the same, before its next act."""
+
+    def swallowing(arguments: Sequence[str]) -> int:
+        if arguments[:2] == ["config", "check"]:
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        return main(arguments)
+
+    before = signal.getsignal(signal.SIGINT)
+    with ended_by_signals() as interrupted, pytest.raises(KeyboardInterrupt):
+        story.run(Console(), swallowing, interrupted=interrupted)
+    assert "2  Clients" not in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
