@@ -190,10 +190,10 @@ def test_only_a_failed_rollback_is_retried() -> None:
 
 
 def test_only_a_grace_period_is_ended() -> None:
-    assert end_grace(rotation(State.GRACE)) == [e.GraceEnded(early=True)]
+    assert end_grace(rotation(State.GRACE), reason="urgent") == [e.GraceEnded(early=True, reason="urgent")]
     for state in set(State) - {State.GRACE}:
         with pytest.raises(IllegalCommand):
-            end_grace(rotation(state))
+            end_grace(rotation(state), reason="")
 
 
 def test_closing_leaves_the_attempts_that_can_still_take_effect() -> None:

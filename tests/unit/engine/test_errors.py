@@ -24,7 +24,7 @@ from engine.errors import (
 def test_the_message_is_the_docstring_filled_with_the_fields() -> None:
     error = RotationOpen(service="app-db", environment="production", rotation_id="r-1", state="applying")
     assert error.message == str(error) == "app-db (production) already has an open rotation, r-1, which is applying."
-    assert error.advice == "keyturn resume r-1 drives it on; keyturn abort r-1 takes it back."
+    assert error.advice.startswith("keyturn resume r-1 drives it on; keyturn show r-1")
     assert error.exit_code is ExitCode.REFUSED
 
 

@@ -284,8 +284,8 @@ def test_what_the_target_was_not_seen_to_refuse_stays() -> None:
 
 def test_what_may_still_land_stays() -> None:
     """Whatever the attempt was answered; of this rotation or an earlier one."""
-    late = {"attempts": (attempt(version="v1", until=6, closed=True), attempt(version="v2", until=5))}
-    assert gone(**late) == ["v2", "v3", "v4", "v5"]
+    late = (attempt(version="v1", until=6, closed=True), attempt(version="v2", until=5))
+    assert gone(attempts=late) == ["v2", "v3", "v4", "v5"]
     fences = (e.Fence("app", "v3", seconds(6)), e.Fence("app", "v4", seconds(5)))
     assert gone(fences=fences) == ["v1", "v2", "v4", "v5"]
 

@@ -77,6 +77,34 @@ def test_a_given_value_is_looked_for_once_before_it_is_applied() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "effect"),
+    [
+        ({"retry": RetryClass.IDEMPOTENT}, Effect.APPLY),
+        ({"retry": RetryClass.PROBE_FIRST}, Effect.PROBE),
+        ({"retry": RetryClass.NEVER_REPEAT}, Effect.PROBE),
+        ({"retry": RetryClass.IDEMPOTENT, "issues_value": True}, Effect.PROBE),
+    ],
+)
+def test_a_look_that_showed_nothing_clear_is_followed_by_applying_where_that_is_harmless(
+    changes: dict[str, Any], effect: Effect
+) -> None:
+    """Else by another look, as often as it takes."""
+    looked = {"failures": 1, "cause": e.Cause("probe", "unavailable", "no clear answer")}
+    doubtful = rotation(State.APPLYING, plan(**changes), attempts=(attempt(),), **looked)
+    assert next_effect(doubtful, moment(9)) is effect
+    asked = {"failures": 1, "cause": e.Cause("apply", "uncertain", "lost")}
+    assert (
+        next_effect(rotation(State.APPLYING, plan(**changes), attempts=(attempt(),), **asked), moment(9))
+        is Effect.PROBE
+    )
+    fresh = {**looked, "failures": 0}
+    assert (
+        next_effect(rotation(State.APPLYING, plan(**changes), attempts=(attempt(),), **fresh), moment(9))
+        is Effect.PROBE
+    )
+
+
+@pytest.mark.parametrize(
     ("changes", "at_once"),
     [
         ({"retry": RetryClass.IDEMPOTENT}, True),
@@ -142,8 +170,21 @@ def test_restoring_waits_for_the_candidate_on_both_logins() -> None:
     assert next_effect(again, moment()) is Effect.RESTORE
 
 
-def test_without_attempts_nothing_is_fenced() -> None:
-    assert fence(rotation(), restoring=False) == fence(rotation(), restoring=True) == 0
+@pytest.mark.parametrize(
+    ("version", "login", "waits"),
+    [("v1", "app", True), ("v2", "app", False), ("-v0", "app", False), ("v1", "other", False)],
+    ids=["another value", "the current one", "taken away", "other login"],
+)
+def test_retiring_waits_for_what_could_bring_a_value_back(version: str, login: str, *, waits: bool) -> None:
+    """The old version that is set late, after it was seen refused, would be valid for ever."""
+    retiring = rotation(State.RETIRING, fences=(e.Fence(login, version, seconds(5)),))
+    assert isinstance(next_effect(retiring, moment(4)), Wait) is waits
+    assert next_effect(retiring, moment(5)) is Effect.RETIRE
+
+
+@pytest.mark.parametrize("effect", Effect)
+def test_without_attempts_nothing_is_fenced(effect: Effect) -> None:
+    assert fence(rotation(), effect) == 0
 
 
 @pytest.mark.parametrize("state", [State.STAGING, State.VERIFYING, State.PROMOTING, State.VERIFYING_ROLLBACK])

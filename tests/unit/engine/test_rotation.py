@@ -36,7 +36,7 @@ def test_replaying_what_was_stored_gives_what_was_running(history: list[Recorded
         before = running.get(fact.originator_id)
         assert following(before.state if before else State.WAITING, type(fact.body).__name__) is fact.state
         running[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
-        place = {"originator_id": fact.originator_id, "originator_version": fact.originator_version}
+        place: dict[str, Any] = {"originator_id": fact.originator_id, "originator_version": fact.originator_version}
         stored.setdefault(fact.originator_id, []).append(decode(tag_of(fact.body), encode(fact), **place))
     assert {key: rotations.fold(facts) for key, facts in stored.items()} == running
 

@@ -1,0 +1,141 @@
+"""A performance: the pen that writes the log, and what it is bound to."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import events as e
+from engine.errors import Conflict, Rejected
+from engine.facts import Fact
+from engine.machine import State
+from engine.performance import facts_of, noted_facts
+from engine.plan import LoginBudget, Strategy
+from engine.values import SECOND, CredentialValue, Microseconds, Secret, fingerprint
+from tests.unit.engine.bench import FIRST, PATH, Bench
+from tests.unit.engine.rotations import AT, ROTATION
+
+
+def test_facts_carry_the_state_that_each_event_leads_to() -> None:
+    events: list[e.RotationEvent] = [e.CandidateVerified(), e.RolloutCompleted()]
+    facts = facts_of(ROTATION, 6, State.VERIFYING, events, at=AT, actor="ada")
+    assert [(f.originator_version, f.state) for f in facts] == [(7, State.DISTRIBUTING), (8, State.PROMOTING)]
+    assert facts[0] == Fact(ROTATION, 7, AT, "ada", e.CandidateVerified(), State.DISTRIBUTING)
+
+
+def test_an_illegal_event_is_a_mistake_of_ours_and_never_written() -> None:
+    with pytest.raises(AssertionError, match="Promoted is illegal while the rotation is staging"):
+        facts_of(ROTATION, 1, State.STAGING, [e.Promoted()], at=AT, actor="ada")
+
+
+def test_what_a_credential_notes_has_no_state() -> None:
+    credential = Bench().credential
+    (fact,) = noted_facts(credential, [e.VersionRetired("v1")], at=AT, actor="ada")
+    assert (fact.originator_id, fact.originator_version, fact.state) == (credential.id, 1, None)
+
+
+def test_a_record_is_written_for_both_or_for_none() -> None:
+    """Where the credential moved meanwhile, the rotation does not move either."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    before = bench.log.head()
+    performance.record(e.CandidateStaged("00"), noted=[e.VersionAdopted("v9", "app")])
+    assert [fact.fact.originator_id for fact in bench.log.after(before)] == [
+        performance.rotation.id,
+        bench.credential.id,
+    ]
+    assert performance.rotation.state is State.APPLYING
+
+    stale = bench.performance(performance.rotation.id)
+    performance.record(e.LoginTried("app"))
+    head = bench.log.head()
+    with pytest.raises(Conflict):
+        stale.record(e.LoginTried("app"), noted=[e.VersionAdopted("v8", "app")])
+    assert bench.log.head() == head
+    assert "LoginTried" not in [type(f.fact.body).__name__ for f in bench.log.after(head)]
+
+
+def test_the_end_of_a_rotation_closes_it_on_its_credential_at_once() -> None:
+    """There is no moment in which it is over and still open."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    performance.record(e.RotationFailed(e.Cause("stage", "rejected", "no")))
+    last = bench.log.after(bench.log.head() - 2)
+    assert [type(recorded.fact.body).__name__ for recorded in last] == ["RotationFailed", "RotationClosed"]
+    assert bench.credential.open is None
+
+
+def test_every_append_is_told_after_it_is_durable() -> None:
+    bench = Bench()
+    bench.rotate()
+    assert bench.observed == list(bench.log.after(0))
+
+
+def test_the_key_of_an_effect_stays_until_the_state_changes() -> None:
+    """A repeat under it is the same effect; the next effect has another one."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    first = performance.tag
+    performance.record(e.LoginTried("app"))
+    assert performance.tag == first
+    performance.record(e.CandidateStaged("00"))
+    assert performance.tag != first
+    assert performance.attempt_tag(1) != performance.attempt_tag(2)
+    assert bench.performance(performance.rotation.id).tag == performance.tag
+
+
+def test_an_attempt_is_in_the_log_before_anybody_is_asked() -> None:
+    bench = Bench(attempt_window=Microseconds(7 * SECOND))
+    performance = bench.performance(bench.start())
+    performance.record(e.CandidateStaged("00"))
+    deadline = performance.begin_attempt("v1", "app")
+    assert deadline == bench.clock.wall + 7 * SECOND
+    assert bench.bodies(performance.rotation.id, e.AttemptStarted) == [e.AttemptStarted(1, "v1", "app", deadline)]
+    assert performance.end_attempt() == e.AttemptClosed(1, done=True)
+    performance.begin_attempt("v1", "app")
+    assert performance.end_attempt() == e.AttemptClosed(2, done=True)
+
+
+def test_ending_an_attempt_that_was_not_begun_is_a_mistake_of_ours() -> None:
+    bench = Bench()
+    with pytest.raises(AssertionError, match="no attempt was begun"):
+        bench.performance(bench.start()).end_attempt()
+
+
+def test_logins_are_counted_where_the_target_counts_them() -> None:
+    bench = Bench()
+    free = bench.performance(bench.start())
+    free.spend_login("app")
+    assert free.rotation.tries == ()
+    assert free.can_spend_login("app")
+
+    counting = Bench(login_budget=LoginBudget(1, Microseconds(10 * SECOND)))
+    counted = counting.performance(counting.start())
+    assert counted.can_spend_login("app")
+    counted.spend_login("app")
+    assert counting.bodies(counted.rotation.id, e.LoginTried) == [e.LoginTried("app")]
+    assert not counted.can_spend_login("app")
+    assert counted.can_spend_login("other")
+    counting.clock.wait(Microseconds(10 * SECOND + 1))
+    assert counted.can_spend_login("app")
+
+
+def test_a_value_that_the_store_lost_is_named_with_its_place() -> None:
+    """And what to do; no version and no value are told apart."""
+    bench = Bench(Strategy.DUAL)
+    performance = bench.performance(bench.start())
+    assert performance.previous() == bench.value(FIRST)
+    assert performance.read(None) is None
+    with pytest.raises(Rejected) as caught:
+        performance.candidate()
+    assert f"the store 'local' does not hold it at {PATH!r}" in caught.value.message
+    assert "keyturn rotate" in caught.value.advice
+    vacant = Bench(vacant=True)
+    assert vacant.performance(vacant.start()).previous() is None
+
+
+def test_a_fingerprint_is_of_this_credential_and_installation() -> None:
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    value = CredentialValue("app", Secret("canary-x"))
+    assert performance.fingerprint(value) == fingerprint(value, credential=PATH, key=b"canary-key")
+    assert "canary" not in repr(performance.world)
