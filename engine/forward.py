@@ -17,7 +17,7 @@ from engine.plan import Kind, RetryClass, Strategy
 from engine.policies import destroyable, give_up, judge
 from engine.ports import Probe, Verification
 from engine.process import Effect
-from engine.values import CredentialValue, Form, Secret, deadline_after
+from engine.values import CredentialValue, Form, Microseconds, Secret, deadline_after
 
 _UNIT: Final = 1 << 53
 _REPLACING: Final = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.SCRIPT)
@@ -32,7 +32,7 @@ def jitter(performance: Performance) -> float:
 def stage(performance: Performance) -> None:
     """Have the store hold the candidate, before the target is touched."""
     rotation, plan = performance.rotation, performance.rotation.plan
-    vacant = _capture(performance) if rotation.previous is None and plan.strategy in _REPLACING else False
+    vacant = _take_over(performance) if rotation.previous is None else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
         performance.record(e.CandidateReserved())
@@ -60,15 +60,17 @@ def _fresh(performance: Performance) -> CredentialValue:
     return CredentialValue(rotation.login, secret)
 
 
-def _capture(performance: Performance) -> bool:
-    """Take what the target shows of the value in force into the store, so that there is a way back.
+def _take_over(performance: Performance) -> bool:
+    """Tell whether the target shows that the login holds no value yet.
 
-    Returns whether the target showed that no value is in force.
+    Where it holds one that is going to be replaced, what the target shows of it is taken into the store,
+    so that there is a way back.
     """
     rotation = performance.rotation
     sighting = performance.target.probe(CredentialValue(rotation.login, None))
     shown = sighting.restorable
-    if shown is None or not rotation.plan.settable:
+    replaced = rotation.plan.strategy in _REPLACING and rotation.plan.settable
+    if shown is None or not replaced:
         return sighting.probe is Probe.REFUSED
     version = f"v0-{rotation.id.hex[:6]}"
     performance.store.stage(performance.path, version, shown)
@@ -187,9 +189,10 @@ def publish(performance: Performance, value: CredentialValue, *, version: str) -
 
 
 def monitor(performance: Performance) -> None:
-    """Pass monitoring: no checks are configured, and the grace period begins."""
+    """Pass monitoring: no checks are configured, and the grace period begins; none where nobody had a value."""
     now = performance.world.clock.now()
-    performance.record(e.MonitoringPassed(deadline_after(now, performance.rotation.plan.grace)))
+    grace = Microseconds(0) if performance.rotation.vacant else performance.rotation.plan.grace
+    performance.record(e.MonitoringPassed(deadline_after(now, grace)))
 
 
 def end_grace(performance: Performance) -> None:

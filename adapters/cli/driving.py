@@ -65,6 +65,8 @@ def drive(
     def patient(rotation: Rotation, wait: Wait) -> bool:
         if rotation.state is State.GRACE and not patience.grace:
             return False
+        if rotation.state is State.RETIRING and rotation.failures >= rotation.plan.effect_attempts:
+            return False  # it never gives up there, and a person should hear of it
         return ends is None or clock.now().wall < ends
 
     session.on_interrupt = (
@@ -98,7 +100,7 @@ def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
         case State.COMPLETED | State.GRACE:
             return ExitCode.DONE
         case State.ROLLED_BACK:
-            return ExitCode.ROLLED_BACK if rotation.automatic and not back else ExitCode.DONE
+            return ExitCode.DONE if back else ExitCode.ROLLED_BACK
         case State.FAILED:
             if rotation.cause is not None and rotation.cause.kind == "own_login_rejected":
                 return ExitCode.LOGIN_REFUSED

@@ -63,9 +63,11 @@ def resume(
 
 def _resume(session: Session, rotation: Rotation, patience: Patience) -> ExitCode:
     session.where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    goes_back = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
+    back = goes_back and not rotation.automatic
     if rests(rotation.state):
-        return report(session, rotation)
-    return drive(session, rotation.id, patience)
+        return report(session, rotation, back=back)
+    return drive(session, rotation.id, patience, back=back)
 
 
 def _next(session: Session, rotation: Rotation) -> str:

@@ -40,6 +40,8 @@ class Session:
         self._appended = False
         self._log: SqliteEventLog | None = None
         self._configuration: Configuration | None = None
+        self.config_mark: tuple[str, int, int] | None = None
+        """The configuration file as it was when it was read: name, time of change, size."""
         self._installation: Installation | None = None
 
     @property
@@ -58,8 +60,14 @@ class Session:
     def configuration(self) -> Configuration:
         """The configuration, read once; raises `ConfigInvalid`."""
         if self._configuration is None:
-            from adapters.config.load import load
+            from contextlib import suppress
 
+            from adapters.config.load import load
+            from adapters.quick_status import stamp
+
+            # Taken before the file is read: what is remembered of it must not pass for a later one.
+            with suppress(OSError):
+                self.config_mark = stamp(str(self.config_path))
             self._configuration = load(self.config_path)
         return self._configuration
 

@@ -42,6 +42,7 @@ def configured(configuration: Configuration) -> list[tuple[str, str, int | None]
 def follow(session: Session) -> None:
     """Bring every view up to the log."""
     with open_views(session) as views:
-        views.remember(session.config_path, configured(session.configuration))
+        services = configured(session.configuration)
+        views.remember(session.config_path, services, mark=session.config_mark)
         for projection in (STATUS, HISTORY):
             catch_up(projection, session.log, views)

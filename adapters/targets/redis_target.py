@@ -167,7 +167,7 @@ class RedisTarget:
         """Log in on every node; a digest, or a value without a secret, is looked up by the administrator instead."""
         if value.secret is None or value.form is not Form.PLAIN:
             try:
-                return Sighting(Probe.UNKNOWN, "nothing to log in with", self._restorable(value))
+                return self._probe_in_force(value)
             except PortError as error:
                 return Sighting(Probe.UNKNOWN, error.message)
         seen = [log_in(node, self._wiring, value.username, value.secret) for node in self._nodes]
@@ -264,24 +264,28 @@ class RedisTarget:
             raise Rejected(what=where, why=f"the user {username!r} is switched off", advice="ACL SETUSER NAME on")
         return () if digest in user.digests else (f"#{digest}",)
 
-    def _restorable(self, value: CredentialValue) -> CredentialValue | None:
-        """Return the digest in force on all nodes: that of `value`, else the only one there is."""
+    def _probe_in_force(self, value: CredentialValue) -> Sighting:
+        """Show the digest in force on all nodes: that of `value`, else the only one there is.
+
+        Without a secret, it is REFUSED where no node has a password of the user, nor lets it in without one.
+        """
         what = f"reading the user {value.username!r}"
         admin = self._options.admin_credentials
         password = self._context.secret(admin.password)
-        common: set[str] | None = None
-        alone = True
+        users = []
         for node in self._nodes:
             with administering(node, self._wiring, admin.username, password, what=what) as session:
-                user = session.user(value.username, what=what)
-            digests = set(user.digests) if user and "off" not in user.flags else set()
-            common = digests if common is None else common & digests
-            alone = alone and len(digests) == 1
-        if value.secret is not None and value.revealed() in (common or ()):
-            return value
-        if common and alone:
-            return CredentialValue(value.username, Secret(common.pop()), Form.VERIFIER)
-        return None
+                users.append(session.user(value.username, what=what))
+        if value.secret is None and not any(user and (user.digests or "nopass" in user.flags) for user in users):
+            return Sighting(Probe.REFUSED, "the user has no password")
+        held = [set(user.digests) if user and "off" not in user.flags else set() for user in users]
+        common = set.intersection(*held)
+        shown = None
+        if value.secret is not None and value.revealed() in common:
+            shown = value
+        elif common and all(len(digests) == 1 for digests in held):
+            shown = CredentialValue(value.username, Secret(common.pop()), Form.VERIFIER)
+        return Sighting(Probe.UNKNOWN, "nothing to log in with", shown)
 
 
 def _digest(value: CredentialValue, what: str) -> str:

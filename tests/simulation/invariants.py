@@ -38,9 +38,10 @@ def check_world(world: Simulation) -> None:
         world.gone.add(version)
         if world.target.accepts(world.seen_values[version]):
             raise Violation(f"I7: {version} left the store, and the target accepts it")
-    if world.takeover:
+    if world.takeover and world.initial is not None:
         values.append(world.initial)  # what is taken over is known to its consumers, not to a store
-    if not any(world.target.accepts(value) for value in values):
+    has_begun = not world.fresh or held.current is not None
+    if has_begun and not any(world.target.accepts(value) for value in values):
         raise Violation("I1: nothing that a store holds is accepted")
     strangers = world.target.strangers(values)
     if world.capabilities.issues_value:
@@ -123,7 +124,7 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
             if body.refused and previous is not None and accepts(previous):
                 raise Violation("I5: completed, but the old version is still accepted")
         case e.MonitoringPassed():
-            if body.grace.wall < rotation.entered_at + rotation.plan.grace:
+            if not rotation.vacant and body.grace.wall < rotation.entered_at + rotation.plan.grace:
                 raise Violation("I6: the grace period is shorter than planned")
         case e.RollbackVerified(observed="login"):
             if previous is None or not accepts(previous):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -50,17 +51,17 @@ def test_every_call_has_faults_and_calm_rotations_complete() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", Strategy)
-@pytest.mark.parametrize("takeover", [False, True], ids=["known", "takeover"])
-def test_any_single_fault_anywhere(strategy: Strategy, *, takeover: bool) -> None:
+@pytest.mark.parametrize("before", [{}, {"takeover": True}, {"fresh": True}], ids=["known", "takeover", "fresh"])
+def test_any_single_fault_anywhere(strategy: Strategy, before: dict[str, Any]) -> None:
     """Every kind of fault at every call of two rotations: the invariants hold and everything ends."""
-    calm = run(strategy, takeover=takeover)
+    calm = run(strategy, **before)
     plans = [
         Fault(call, nth, kind, late=2.0)
         for call, kinds in CALLS.items()
         for nth in range(1, calm.calls[call] + 1)
         for kind in kinds
     ]
-    used = sum(len(run(strategy, [fault], takeover=takeover).used) for fault in plans)
+    used = sum(len(run(strategy, [fault], **before).used) for fault in plans)
     assert used == len(plans), "a planned fault did not happen"
 
 
@@ -75,6 +76,7 @@ def test_fault_plans(strategy: Strategy, data: st.DataObject) -> None:
         data.draw(st.lists(_faults(), max_size=8)),
         rotations_wanted=data.draw(st.integers(1, 3)),
         takeover=data.draw(st.booleans()),
+        fresh=data.draw(st.booleans()),
         automatic=data.draw(st.booleans()),
         options=data.draw(_options(strategy)),
         seed=data.draw(st.integers(0, 99)),
@@ -110,6 +112,7 @@ def _seeded(seed: int) -> Simulation:
             faults,
             rotations_wanted=source.randint(1, 3),
             takeover=source.random() < 0.3,
+            fresh=source.random() < 0.2,
             automatic=source.random() < 0.8,
             seed=seed,
         )

@@ -119,6 +119,7 @@ class Simulation:
         *,
         seed: int = 0,
         takeover: bool = False,
+        fresh: bool = False,
         options: MemoryOptions | None = None,
         automatic: bool = True,
     ) -> None:
@@ -126,6 +127,7 @@ class Simulation:
         self.faults: list[Fault] = list(faults)
         self.seed = seed
         self.takeover = takeover
+        self.fresh = fresh
         self.automatic = automatic
         self.clock = SimulatedClock()
         self.entropy = SeededEntropy(seed)
@@ -153,10 +155,13 @@ class Simulation:
         self.calm = False
         self._processes = 0
         self._wrong: list[int] = []
-        self.initial = self._begin()
+        self.initial = None if fresh else self._begin()
 
     def _begin(self) -> CredentialValue:
-        """Set up what is there before the first rotation: a login that works, known to the store or not."""
+        """Set up what is there before the first rotation: a login that works, known to the store or not.
+
+        `fresh` is a login that holds no value yet.
+        """
         secret = None if self.capabilities.issues_value else Secret("canary-initial-0123456789abcdef")
         wanted = CredentialValue(self.logins[0], secret)
         value = self.target.apply(wanted, tag="before", deadline=Instant(self.clock.at + 10**12))
