@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +11,8 @@ from adapters.targets.memory_options import MemoryOptions
 from engine.machine import State
 from engine.plan import RetryClass, Strategy
 from tests.simulation.faults import CALLS, Fault
-from tests.simulation.world import Simulation, run
+from tests.simulation.seeds import seeded
+from tests.simulation.world import run
 
 
 def _faults() -> st.SearchStrategy[Fault]:
@@ -89,7 +88,7 @@ def test_crowded_plans_of_seeds() -> None:
     pairs: set[tuple[State, str]] = set()
     kinds: set[tuple[str, str]] = set()
     for seed in range(3000):
-        simulation = _seeded(seed)
+        simulation = seeded(seed)
         pairs |= simulation.pairs
         kinds |= {(fault.call, fault.kind) for fault in simulation.used}
     every_kind = {(call, kind) for call, kinds_of in CALLS.items() for kind in kinds_of}
@@ -97,33 +96,9 @@ def test_crowded_plans_of_seeds() -> None:
     assert len(pairs) >= 50, f"only {len(pairs)} pairs of state and event were seen"
 
 
-def _seeded(seed: int) -> Simulation:
-    """Return the run of a seed; the same seed is the same run."""
-    source = random.Random(seed)
-    strategy = source.choice(list(Strategy))
-    faults = []
-    for _ in range(source.randint(1, 12)):
-        call = source.choice(sorted(CALLS))
-        nth = source.randint(1, 30 if call == "log.append" else 10)
-        faults.append(Fault(call, nth, source.choice(CALLS[call]), source.choice([0.01, 1.0, 2.5, 4.9])))
-    try:
-        return run(
-            strategy,
-            faults,
-            rotations_wanted=source.randint(1, 3),
-            takeover=source.random() < 0.3,
-            fresh=source.random() < 0.2,
-            automatic=source.random() < 0.8,
-            seed=seed,
-        )
-    except AssertionError as violation:
-        violation.add_note(f"seed {seed}: {strategy}, {faults}")
-        raise
-
-
 def test_the_same_seed_is_the_same_log() -> None:
     """Ten seeds, run twice: byte-identical logs."""
     for seed in range(10):
-        first, second = _seeded(seed), _seeded(seed)
+        first, second = seeded(seed), seeded(seed)
         assert first.log.verify() == second.log.verify()
         assert first.log.head() > 0
