@@ -210,8 +210,19 @@ class Installation:
         assert self.rotations()[-1].state in (State.COMPLETED, State.ROLLED_BACK), self.rotations()[-1].state
 
 
-def install(folder: Path, site: Site, driver: Driver, *, grace: str = "0s", settings: str = "") -> Installation:
-    """Make an installation with `init`, with the admin's password in its store; nothing is rotated yet."""
+def install(
+    folder: Path,
+    site: Site,
+    driver: Driver,
+    *,
+    grace: str = "0s",
+    settings: str = "",
+    template: str = "{{ password }}",
+) -> Installation:
+    """Make an installation with `init`, with the admin's password in its store; nothing is rotated yet.
+
+    `settings` are further settings of the rotation; `template` is what is published.
+    """
     installation = Installation(folder, site, driver)
     installation.config.parent.mkdir(parents=True)
     installation.done("init")
@@ -229,7 +240,8 @@ def install(folder: Path, site: Site, driver: Driver, *, grace: str = "0s", sett
         f"  {SERVICE}:\n"
         f"    environment: {ENVIRONMENT}\n"
         f"{service}"
-        "    publish: [{store: dotenv, key: PASSWORD}, {store: json, key: PASSWORD}]\n"
+        f"    publish: [{{store: dotenv, key: PASSWORD, template: '{template}'}}, "
+        f"{{store: json, key: PASSWORD, template: '{template}'}}]\n"
         f"    rotation: {{{site.rotation()}{timing}, verification: {{attempts: 1}}{settings}}}\n"
     )
     installation.done("secret", "put", "local", f"admin/{SERVICE}", "--value-file", str(given))

@@ -8,6 +8,7 @@ Rule: what is run is the real `main` on real ports; a port is only watched on it
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import gc
 import json
@@ -30,6 +31,9 @@ from engine.values import CredentialValue
 WATCHED: Final = {"log": ("append",)}
 """The methods of a port that are watched; of every other port all are."""
 
+WRAPPED: Final = {"die_at", "trace", "break_at", "full_at", "meet_at"}
+"""What a call may ask for that needs its ports watched."""
+
 FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
 """What the error says that a call with `break_at` raises."""
 
@@ -42,6 +46,8 @@ class Boundaries:
         self._die_at: int | None = call.get("die_at")
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
+        self._full_at: int | None = call.get("full_at")
+        self._log: Any = None
         self._meet_at: str | None = call.get("meet_at")
         self._meet = meet
 
@@ -53,6 +59,9 @@ class Boundaries:
                 trace.write(f"{time.monotonic_ns()} {name}\n")
         if self._passed == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._passed == self._full_at:
+            # SQLite takes it for the size that the file has already, and then says what it says on a full disk.
+            self._log.recorder.datastore.select("PRAGMA max_page_count = 1")
         if name == self._meet_at:
             self._meet_at = None
             self._meet()
@@ -62,6 +71,8 @@ class Boundaries:
 
     def wrap(self, name: str, port: Any) -> object:
         """Return the port with its public methods watched."""
+        if name == "log":
+            self._log = port
         members: dict[str, object] = {}
         for member in dir(port):
             if member.startswith("_"):
@@ -117,7 +128,11 @@ def _run(call: dict[str, Any], start: int, gate: Gate) -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.environ.update(call.get("environ", {}))
-    wrap = Boundaries(call, gate.meet).wrap if {"die_at", "trace", "break_at", "meet_at"} & call.keys() else None
+    if "user" in call and os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(call["user"])
+        os.setuid(call["user"])
+    wrap = Boundaries(call, gate.meet).wrap if WRAPPED & call.keys() else None
     return main(call["arguments"], wrap=wrap)
 
 
@@ -153,8 +168,10 @@ def _import_everything() -> None:
     for package in (adapters, projections):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    for driver in ("psycopg", "redis"):
-        import_module(driver)  # The adapters import them when they are used.
+    for late in ("psycopg", "redis", "ctypes", "resource"):
+        import_module(late)  # The program imports them when they are used.
+    for encoding in ("ascii", "idna", "latin-1", "utf-8-sig"):
+        codecs.lookup(encoding)  # Python imports them late too, and a child that is an ordinary user may not.
     gc.freeze()
 
 
