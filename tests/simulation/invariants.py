@@ -38,6 +38,9 @@ def check_world(world: Simulation) -> None:
         world.gone.add(version)
         if world.target.accepts(world.seen_values[version]):
             raise Violation(f"I7: {version} left the store, and the target accepts it")
+        order = list(world.seen_values)
+        if len([newer for newer in held.versions if order.index(newer) > order.index(version)]) < 2:
+            raise Violation(f"I7: {version} left the store, and fewer than two newer versions are held")
     if world.takeover and world.initial is not None:
         values.append(world.initial)  # what is taken over is known to its consumers, not to a store
     has_begun = not world.fresh or held.current is not None
