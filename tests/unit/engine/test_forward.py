@@ -93,6 +93,14 @@ def test_what_nobody_knows_is_captured_before_it_is_replaced() -> None:
     assert bench.names(rotation_id)[:3] == ["RotationStarted", "PreviousCaptured", "CandidateStaged"]
 
 
+def test_what_was_captured_is_held_and_not_pending() -> None:
+    """Nothing is to be made of it."""
+    bench = Bench(known=False, options=SHOWS)
+    bench.at("store.stage", works, fails(Rejected))
+    ended = bench.rotate()
+    assert (ended.state, bench.held.pending, bench.held.versions) == (State.FAILED, None, (ended.previous,))
+
+
 @pytest.mark.parametrize(
     ("bench", "captures"),
     [
