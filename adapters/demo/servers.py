@@ -15,6 +15,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -202,10 +203,10 @@ def postgres_server(
         with _folder("keyturn-postgres-") as (folder, account):
             password = Secret(secrets.token_urlsafe(24))
             port = _free_port()
-            _initialise(programs, folder, account, password)
-            _configure(folder / "data" / "postgresql.conf", port, settings or {})
             command = [str(programs / "postgres"), "-D", str(folder / "data")]
             with _guarded(folder, account, "SIGINT", command) as guardian:
+                _initialise(programs, folder, account, password)
+                _configure(folder / "data" / "postgresql.conf", port, settings or {})
                 server = PostgresServer(HOST, port, password, folder, 0, guardian)
                 if not _did_start(server, tries_left):
                     continue
@@ -245,12 +246,8 @@ def redis_server(*, aclfile: bool = False, password: Secret | None = None) -> It
 @contextmanager
 def passing_folder(prefix: str) -> Iterator[Path]:
     """Make a folder for us alone (0700); it goes at the end of the block, and when we are killed too."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    try:
-        with _guarded(folder, None, "SIGTERM", []):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _temporary(prefix) as folder, _guarded(folder, None, "SIGTERM", []):
+        yield folder
 
 
 def _did_start(server: _Server, tries_left: int) -> bool:
@@ -266,14 +263,27 @@ def _did_start(server: _Server, tries_left: int) -> bool:
 @contextmanager
 def _folder(prefix: str) -> Iterator[tuple[Path, _Account | None]]:
     """Make a folder that only the account of the server (and root) can enter; remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
-    try:
+    with _temporary(prefix) as folder:
         account = _unprivileged()
         if account:
             account.own(folder)
         yield folder, account
+
+
+@contextmanager
+def _temporary(prefix: str) -> Iterator[Path]:
+    """Make a folder; no signal can come between its making and the promise to remove it."""
+    folder = None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -70,10 +71,14 @@ def _is_right(printed: str) -> None:
     assert acts["go_back"]["rotations"][0]["version"] == acts["rotate"]["rotations"][0]["version"]
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.9, 2.0, 3.0, 4.5, 6.5])
-def test_ctrl_c_at_any_time_leaves_nothing_behind(seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [("keyturn demo", 0), ("1", 0.1), ("1", 0.4), ("1", 0.8), ("2", 0), ("3", 0.1), ("4", 0.1), ("5", 0.3), ("7", 0)],
+)
+def test_ctrl_c_at_any_time_leaves_nothing_behind(line: str, seconds: float) -> None:
     """Exit 130; servers, children and folders are gone when it returns. A terminal signals the whole group."""
     with place() as here, here.start() as process:
+        _wait_for(process, line)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGINT)
         _, told = process.communicate(timeout=SECONDS_MAX)
@@ -82,11 +87,14 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(seconds: float) -> None:
         assert here.is_clean(seconds_max=1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_demo_that_is_told_to_end_leaves_nothing_behind(number: signal.Signals) -> None:
-    """A supervisor and a terminal that is closed signal the one process."""
+@pytest.mark.parametrize(
+    ("line", "seconds", "number"), [("1", 0.4, signal.SIGTERM), ("3", 0, signal.SIGTERM), ("3", 0, signal.SIGHUP)]
+)
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(line: str, seconds: float, number: signal.Signals) -> None:
+    """A supervisor and a terminal that is closed signal the one process, and not what it has started."""
     with place() as here, here.start() as process:
-        time.sleep(3)
+        _wait_for(process, line)
+        time.sleep(seconds)
         process.send_signal(number)
         process.communicate(timeout=SECONDS_MAX)
         assert process.returncode == 130
@@ -96,7 +104,7 @@ def test_a_demo_that_is_told_to_end_leaves_nothing_behind(number: signal.Signals
 def test_a_second_ctrl_c_does_not_disturb_the_cleaning_up() -> None:
     """Impatience leaves nothing behind either."""
     with place() as here, here.start() as process:
-        time.sleep(3)
+        _wait_for(process, "3")
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             time.sleep(0.03)
@@ -105,13 +113,24 @@ def test_a_second_ctrl_c_does_not_disturb_the_cleaning_up() -> None:
         assert here.is_clean(seconds_max=1)
 
 
-def test_a_demo_that_is_killed_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(("line", "seconds"), [("1", 0.4), ("4", 0.1)])
+def test_a_demo_that_is_killed_leaves_nothing_behind(line: str, seconds: float) -> None:
     """Whoever cannot clean up any more has it done by the guardians of the servers."""
     with place() as here, here.start() as process:
-        time.sleep(4)
+        _wait_for(process, line)
+        time.sleep(seconds)
         process.kill()
         process.communicate(timeout=SECONDS_MAX)
         assert here.is_clean()
+
+
+def _wait_for(process: subprocess.Popen[str], beginning: str) -> None:
+    """Read until the title or the act whose line begins so."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    pytest.fail(f"it ended before {beginning!r}")
 
 
 def test_a_reader_that_goes_away_ends_it() -> None:
