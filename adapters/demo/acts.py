@@ -70,7 +70,6 @@ class Acts:
         narrator.tell("The first rotation makes the logins, and publishes them to app.env:")
         for document in self._run("rotate", "app-db", "cache").documents:
             narrator.done(f"{document['service']}: {document['version']} is current")
-        self._run("retire", "cache")
         self._keep("set_up", seconds + time.monotonic() - began, {})
 
     def clients(self) -> None:

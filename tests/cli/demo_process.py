@@ -96,6 +96,7 @@ def place(*, user: str | None = None) -> Iterator[Place]:
         outer.chmod(0o755)
         temporary = outer / "tmp"
         temporary.mkdir()
+        temporary.chmod(0o755)  # The program may have narrowed the umask of this process.
         if user is None:
             yield Place(temporary, ROOT)
             return

@@ -23,6 +23,7 @@ _MARK = "=== block"
 _VARYING = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\bv(\d+)-[0-9a-f]{6}\b"), r"v\1"),
+    (re.compile(r"^#\d+", re.MULTILINE), "#"),
 )
 
 
