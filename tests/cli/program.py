@@ -150,6 +150,15 @@ class Folder:
         assert done.code == 0, done
         return done
 
+    def settled(self, name: str) -> dict[str, Any]:
+        """Rotate a service for the first time and return the rotation: from here on an old version has a grace period.
+
+        The first has none: there is no value that anybody could be using.
+        """
+        first = self.ok("rotate", name, "--json").document
+        assert first["state"] == "completed", first
+        return first
+
     def wiring(self) -> Wiring:
         """Return the stores and targets, to look at them past the program."""
         return Wiring(load(self.config), self.state)

@@ -143,6 +143,7 @@ def test_a_key_that_is_lost_stops_everything_that_needs_the_store(folder: Folder
 
 def test_a_broken_view_changes_no_outcome(folder: Folder) -> None:
     """The rotation is done and says so; the view is complained of, and can be deleted."""
+    folder.settled("app-db")
     (folder.state / "views.db").write_text("this is no database" * 100)
     done = folder.run("rotate", "app-db", "--json")
     assert (done.code, done.document["state"]) == (0, "grace")

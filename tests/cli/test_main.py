@@ -65,7 +65,7 @@ def test_a_bug_is_reported_without_its_text(folder: Folder, verbose: str) -> Non
     assert "canary" not in done.stderr
     assert ("forward.py:" in done.stderr) == (verbose == "-vv")
     assert not [value for value in folder.secrets() if value in done.stderr + done.stdout]
-    assert folder.ok("resume", "app-db", "--json").document["state"] == "grace"
+    assert folder.ok("resume", "app-db", "--json").document["state"] == "completed"
 
 
 @pytest.mark.slow
@@ -151,8 +151,7 @@ def test_colour_and_animation_can_be_refused(folder: Folder, arguments: list[str
 @pytest.mark.slow
 def test_a_terminal_is_asked_before_going_back(folder: Folder) -> None:
     """No is 6 and changes nothing; yes goes back."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     folder.ok("rotate", "app-db")
     code, shown = on_a_terminal(folder, "rollback", "app-db", answer="n\n", NO_COLOR="1")
     assert (code, "Really take rotation" in shown) == (6, True)
@@ -232,7 +231,7 @@ def ended(state: State, *, automatic: bool = False, attempted: bool = False, kin
         (ended(State.COMPLETED), ExitCode.DONE),
         (ended(State.GRACE), ExitCode.DONE),
         (ended(State.ROLLED_BACK, automatic=True), ExitCode.ROLLED_BACK),
-        (ended(State.ROLLED_BACK), ExitCode.DONE),
+        (ended(State.ROLLED_BACK), ExitCode.ROLLED_BACK),
         (ended(State.FAILED), ExitCode.ROLLED_BACK),
         (ended(State.FAILED, attempted=True), ExitCode.PERSON_NEEDED),
         (ended(State.FAILED, kind="own_login_rejected"), ExitCode.LOGIN_REFUSED),

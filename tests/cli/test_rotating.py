@@ -40,12 +40,21 @@ def test_a_rotation_ends_with_the_new_version_current(folder: Folder) -> None:
     done = folder.ok("rotate", "app-db", "--json", "--actor", "ada", "--reason", "monday")
     assert list(done.document) == ROTATION_FIELDS
     assert done.document["schema"] == "keyturn.rotation/1"
-    assert (done.document["state"], done.document["actor"], done.document["reason"]) == ("grace", "ada", "monday")
+    assert (done.document["state"], done.document["actor"], done.document["reason"]) == ("completed", "ada", "monday")
     (value,) = folder.secrets()
     assert value in (folder.path / "app.env").read_text()
 
 
+def test_only_a_version_that_replaces_another_has_a_grace_period(folder: Folder) -> None:
+    """The first is current and done at once; the second leaves the first valid until the period ends."""
+    first = folder.settled("app-db")
+    second = folder.ok("rotate", "app-db", "--json").document
+    assert (second["state"], second["previous_version"]) == ("grace", first["version"])
+    assert folder.ok("status", "--json").document["services"][0]["grace_until"] is not None
+
+
 def test_without_a_terminal_progress_is_a_line_an_event_on_stderr(folder: Folder) -> None:
+    folder.settled("app-db")
     done = folder.ok("rotate", "app-db")
     assert "candidate verified -> distributing" in done.err
     assert "\x1b" not in done.err + done.out
@@ -54,6 +63,7 @@ def test_without_a_terminal_progress_is_a_line_an_event_on_stderr(folder: Folder
 
 def test_a_second_rotation_waits_for_the_end_of_the_grace_period(folder: Folder) -> None:
     """Refused with 6 and the way out; `retire` is that way, and ends what it says."""
+    folder.settled("app-db")
     folder.ok("rotate", "app-db")
     folder.run("rotate", "app-db").refused(6, "in the grace period", "keyturn retire")
     assert folder.ok("retire", "app-db", "--json", "--reason", "sure").document["state"] == "completed"
@@ -66,8 +76,7 @@ def test_a_second_rotation_waits_for_the_end_of_the_grace_period(folder: Folder)
 
 def test_a_version_that_does_not_verify_is_taken_back(folder: Folder) -> None:
     """Exit 3: failed, and safely back; the old value still stands where consumers read it."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     published = (folder.path / "app.env").read_text()
     folder.configure("app-db", faults="fail_verification")
     done = folder.run("rotate", "app-db", "--json")
@@ -79,8 +88,7 @@ def test_a_version_that_does_not_verify_is_taken_back(folder: Folder) -> None:
 
 def test_a_rollback_that_fails_calls_a_person_and_can_be_retried(folder: Folder) -> None:
     """Exit 5 tells where both versions are and what to run; `retry` ends it once the cause is gone."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     folder.configure("app-db", faults="fail_verification, reject_restore")
     done = folder.run("rotate", "app-db", "--json")
     done.refused(5, "going back failed", "store local, default/app-db", "keyturn retry")
@@ -96,8 +104,7 @@ def test_a_rollback_that_fails_calls_a_person_and_can_be_retried(folder: Folder)
 
 def test_a_failed_rotation_that_may_not_go_back_by_itself_is_taken_back_by_a_person(folder: Folder) -> None:
     """Exit 5 while both versions may be in force; `rollback` takes back that very rotation."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     folder.configure("app-db", faults="fail_verification")
     folder.config.write_text(folder.config.read_text().replace("max_retries: 0", "automatic: false"))
     done = folder.run("rotate", "app-db", "--json")
@@ -109,8 +116,7 @@ def test_a_failed_rotation_that_may_not_go_back_by_itself_is_taken_back_by_a_per
 
 def test_a_target_out_of_reach_is_not_touched(folder: Folder) -> None:
     """Exit 4, and nothing is recorded."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     before = folder.head()
     folder.configure("app-db", faults="unavailable")
     folder.run("rotate", "app-db").refused(4, "was not touched", "service app-db (default)", "keyturn doctor")
@@ -123,7 +129,7 @@ def test_detached_is_recorded_and_left_to_resume(folder: Folder) -> None:
     done.refused(8, "keyturn resume")
     assert done.document["state"] == "staging"
     assert "next: stage" in folder.ok("resume", "--dry-run").out
-    assert folder.ok("resume", "--json").document["state"] == "grace"
+    assert folder.ok("resume", "--json").document["state"] == "completed"
     before = folder.head()
     folder.ok("resume")
     assert folder.head() == before
@@ -136,20 +142,23 @@ def test_an_answer_that_was_lost_is_waited_for_until_the_timeout(folder: Folder)
     done.refused(8, "keyturn resume")
     assert done.document["state"] == "applying"
     folder.configure("app-db")
-    assert folder.ok("resume", done.document["rotation_id"][:8], "--json").document["state"] == "grace"
+    assert folder.ok("resume", done.document["rotation_id"][:8], "--json").document["state"] == "completed"
 
 
 def test_waiting_for_the_grace_period_ends_with_the_old_version_retired(folder: Folder) -> None:
     folder.configure("app-db", more="      grace_period: 1s\n")
+    folder.settled("app-db")
     assert folder.ok("rotate", "app-db", "--wait-grace", "--json").document["state"] == "completed"
 
 
 def test_waiting_for_the_grace_period_is_bounded_by_the_timeout(folder: Folder) -> None:
+    folder.settled("app-db")
     assert folder.run("rotate", "app-db", "--wait-grace", "--timeout", "1ms").code == 8
 
 
 def test_an_interrupted_rotation_can_be_resumed(folder: Folder) -> None:
     """Ctrl-C ends with 130 and the command that goes on; nobody holds the rotation after it."""
+    folder.settled("app-db")
     process = subprocess.Popen(
         folder.command("rotate", "app-db", "--wait-grace"),
         cwd=folder.path,
@@ -190,6 +199,7 @@ def test_of_two_processes_that_rotate_one_service_one_is_refused(folder: Folder)
 def test_several_services_are_rotated_one_after_the_other_and_the_worst_code_wins(folder: Folder) -> None:
     """JSON Lines, one document each; what is refused for one does not stop the others."""
     folder.configure("one", "two", "three")
+    folder.settled("two")
     folder.ok("rotate", "two")
     done = folder.run("rotate", "--all", "--json")
     assert done.code == 6
@@ -225,8 +235,7 @@ def test_two_rotations_of_one_credential_at_once_are_refused_by_name(folder: Fol
 
 def test_a_rotation_in_grace_is_taken_back_itself(folder: Folder) -> None:
     """Exit 0: going back is what was asked for; without --yes it is refused where nobody can be asked."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     rotation = folder.ok("rotate", "app-db", "--json").document
     folder.run("rollback", "app-db").refused(6, "Not confirmed", "--yes")
     assert "would go back to v1-" in folder.ok("rollback", "app-db", "--dry-run").out
@@ -237,8 +246,7 @@ def test_a_rotation_in_grace_is_taken_back_itself(folder: Folder) -> None:
 
 def test_a_finished_rotation_is_left_by_a_rotation_of_kind_rollback(folder: Folder) -> None:
     """By version, by event and by time; what is current already is said, and appends nothing."""
-    first = folder.ok("rotate", "app-db", "--json").document
-    folder.ok("retire", "app-db")
+    first = folder.settled("app-db")
     folder.ok("rotate", "app-db")
     folder.ok("retire", "app-db")
     back = folder.ok("rollback", "app-db", "--yes", "--json").document
@@ -253,8 +261,7 @@ def test_a_finished_rotation_is_left_by_a_rotation_of_kind_rollback(folder: Fold
 
 
 def test_what_cannot_be_gone_back_to_is_refused_with_what_can(folder: Folder) -> None:
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     folder.ok("rotate", "app-db")
     folder.ok("retire", "app-db")
     folder.run("rollback", "app-db", "--to", "v9", "--yes").refused(6, "v9", "Restore points: v1-")
@@ -264,8 +271,7 @@ def test_what_cannot_be_gone_back_to_is_refused_with_what_can(folder: Folder) ->
 
 
 def test_one_can_go_back_from_an_open_rotation_only_to_where_it_came_from(folder: Folder) -> None:
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     folder.ok("rotate", "app-db")
     folder.ok("retire", "app-db")
     folder.ok("rotate", "app-db")
