@@ -131,8 +131,7 @@ def test_a_log_of_another_program_is_refused(folder: Folder) -> None:
 
 def test_a_key_that_is_lost_stops_everything_that_needs_the_store(folder: Folder) -> None:
     """Exit 4 names the file; nothing is recorded."""
-    folder.ok("rotate", "app-db")
-    folder.ok("retire", "app-db")
+    folder.settled("app-db")
     before = folder.head()
     (folder.path / "master.key").rename(folder.path / "kept.key")
     folder.run("rotate", "app-db").refused(4, "master.key", "service app-db (default)")
