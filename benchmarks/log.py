@@ -38,13 +38,13 @@ _BODIES = (
     CandidateApplied(1),
     CandidateVerified(),
 )
-_INSERT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?, zeroblob(32))"
-_STREAM = "SELECT originator_version, tag, state FROM events WHERE originator_id = ? ORDER BY originator_version"
+INSERT = "INSERT INTO events VALUES (NULL, ?, ?, ?, ?, zeroblob(32))"
+STREAM = "SELECT originator_version, tag, state FROM events WHERE originator_id = ? ORDER BY originator_version"
 _AFTER = (
     "SELECT position, originator_id, originator_version, tag, state, hash FROM events "
     "WHERE position > ? ORDER BY position LIMIT ?"
 )
-_STORED = msgspec.msgpack.Decoder(tuple[int, str, Event, State | None])
+STORED = msgspec.msgpack.Decoder(tuple[int, str, Event, State | None])
 
 
 def rows() -> Iterator[Row]:
@@ -98,7 +98,7 @@ def append_row(folder: Path, *, batch: int, appends: int) -> Row:
         def append_raw() -> None:
             for save in islice(to_append_raw, appends):
                 connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(_INSERT, save)
+                connection.executemany(INSERT, save)
                 connection.execute("COMMIT")
 
         ours_rate, raw_rate = rates(appends * batch, append, append_raw, rounds=rounds)
@@ -133,8 +133,8 @@ def stream_rows(path: Path) -> Iterator[Row]:
 
             def read_raw(stream: UUID = stream, repeats: int = repeats, length: int = length) -> None:
                 for _ in range(repeats):
-                    found = connection.execute(_STREAM, [stream.bytes]).fetchall()
-                    assert len([_STORED.decode(state) for _, _, state in found]) == length
+                    found = connection.execute(STREAM, [stream.bytes]).fetchall()
+                    assert len([STORED.decode(state) for _, _, state in found]) == length
 
             ours, raw = rates(repeats * length, read, read_raw)
             goal = Goal(at_least=200_000) if length >= 10_000 else None
@@ -185,7 +185,7 @@ def read_all_raw(path: Path) -> int:
     position = events = 0
     with closing(connect(path, busy_seconds_max=5)) as connection:
         while batch := connection.execute(_AFTER, [position, BATCH]).fetchall():
-            decoded = [_STORED.decode(state) for _, _, _, _, state, _ in batch]
+            decoded = [STORED.decode(state) for _, _, _, _, state, _ in batch]
             position, events = batch[-1][0], events + len(decoded)
     return events
 
