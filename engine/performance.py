@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from uuid import UUID
 
 from engine import credential as credentials
@@ -134,7 +135,10 @@ class Performance:
             noted = [*noted, closing(rotation, rotation.state, now=at)]
         if noted:
             credential = world.credential(rotation.service, rotation.environment)
-            facts += noted_facts(credential, noted, at=at, actor=world.actor)
+            said = noted_facts(credential, noted, at=at, actor=world.actor)
+            # What is current changes first, so that at the position of `promoted` it is the promoted version.
+            first = len(list(takewhile(lambda fact: isinstance(fact.body, e.CurrentChanged), said)))
+            facts = [*said[:first], *facts, *said[first:]]
         world.append(facts)
         self.rotation = rotation
 

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.targets.memory_options import MemoryOptions
+from engine import events as e
+from engine.credential import credential_id
 from engine.machine import State
 from engine.plan import RetryClass, Strategy
 from tests.simulation.faults import CALLS, Fault
@@ -103,3 +105,16 @@ def test_the_same_seed_is_the_same_log() -> None:
         first, second = seeded(seed), seeded(seed)
         assert first.log.verify() == second.log.verify()
         assert first.log.head() > 0
+
+
+def test_at_the_position_of_a_promotion_the_promoted_version_is_current() -> None:
+    """`rollback --to` the number of a `promoted` event goes to what was promoted there, and back to what came back."""
+    simulation = run(Strategy.ALTERNATING, [Fault("target.verify", nth, "refused") for nth in (2, 3)])
+    credential = credential_id(SERVICE, ENVIRONMENT)
+    recorded = simulation.log.after(0)
+    promoted = [r for r in recorded if isinstance(r.fact.body, e.Promoted)]
+    assert promoted
+    for each in promoted:
+        current = version_current_at(recorded, credential, each.position)
+        assert current is not None
+        assert current.id == simulation.fold[each.fact.originator_id].candidate
