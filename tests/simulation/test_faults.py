@@ -13,9 +13,10 @@ from engine import events as e
 from engine.credential import credential_id
 from engine.machine import State
 from engine.plan import RetryClass, Strategy
+from projections.restore import version_current_at
 from tests.simulation.faults import CALLS, Fault
 from tests.simulation.seeds import seeded
-from tests.simulation.world import run
+from tests.simulation.world import ENVIRONMENT, SERVICE, Simulation, run
 
 
 def _faults() -> st.SearchStrategy[Fault]:
