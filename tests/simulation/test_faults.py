@@ -16,7 +16,7 @@ from engine.plan import RetryClass, Strategy
 from projections.restore import version_current_at
 from tests.simulation.faults import CALLS, Fault
 from tests.simulation.seeds import seeded
-from tests.simulation.world import ENVIRONMENT, SERVICE, Simulation, run
+from tests.simulation.world import ENVIRONMENT, SERVICE, run
 
 
 def _faults() -> st.SearchStrategy[Fault]:
