@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 
-from projections.shapes import STATUS, STATUS_SCHEMA, STATUS_TABLE
+from projections.shapes import NEVER_ROTATED, STATUS, STATUS_SCHEMA, STATUS_TABLE
 from projections.times import to_text
 
 TYPE_CHECKING = False
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 LOG_FILE = "events.db"
 VIEWS_FILE = "views.db"
 """The files of a state folder: the log, and the views, which can be deleted and are made again from it."""
-
-NEVER_ROTATED = "never_rotated"
-"""The state of a service that the log does not know."""
 
 CREATE_TABLE = """
     CREATE TABLE configured (

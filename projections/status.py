@@ -68,8 +68,8 @@ def document(standing: Standing) -> dict[str, Any]:
     """Return one entry of `keyturn.status/1`, but `due_at`; times are microseconds.
 
     `state` is that of the open rotation; without one it is `failed` where the last one failed and may still
-    be taken back, else `ok`. `version` is the current one. `restore_points` are the versions that were
-    current, are not now, and were not destroyed, oldest first.
+    be taken back, else `ok`, or `never_rotated` where no version is current. `version` is the current one.
+    `restore_points` are the versions that were current, are not now, and were not destroyed, oldest first.
     """
     credential, rotation = standing.credential, standing.rotation
     current = credential.current
@@ -80,7 +80,7 @@ def document(standing: Standing) -> dict[str, Any]:
     return {
         "service": credential.service,
         "environment": credential.environment,
-        "state": _state(rotation),
+        "state": _state(standing),
         "open": credential.open is not None,
         "version": current.id if current else None,
         "rotation_id": str(rotation.id) if rotation else None,
@@ -92,9 +92,10 @@ def document(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _state(rotation: Rotation | None) -> str:
+def _state(standing: Standing) -> str:
+    rotation = standing.rotation
     if rotation is None or (rotation.state in ENDED and rotation.state is not State.FAILED):
-        return OK
+        return OK if standing.credential.current else shapes.NEVER_ROTATED
     return rotation.state.value
 
 

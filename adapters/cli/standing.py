@@ -90,7 +90,8 @@ def _from_the_log(session: Session) -> list[dict[str, Any]]:
     log = session.log
     with open_views(session) as views:
         catch_up(STATUS, log, views)
-        views.remember(session.config_path, configured(session.configuration))
+        named = configured(session.configuration)
+        views.remember(session.config_path, named, mark=session.config_mark)
         with views.reading(STATUS) as rows:
             entries = documents(rows)
-    return quick_status.assembled(entries, configured(session.configuration))
+    return quick_status.assembled(entries, named)

@@ -102,6 +102,13 @@ def test_a_rotation_that_went_back_leaves_the_service_ok() -> None:
     assert seen["error"] is not None
 
 
+def test_a_service_whose_first_rotation_went_back_was_never_rotated() -> None:
+    """It has no version, as before; how the rotation ended is told all the same."""
+    seen = entry(Story().start("v1").stage().roll_back(automatic=True))
+    assert (seen["state"], seen["version"], seen["last_rotated_at"]) == ("never_rotated", None, None)
+    assert (seen["last_outcome"], seen["error"]["step"]) == ("rolled_back", "verify")
+
+
 def test_a_rollback_that_failed_needs_a_person() -> None:
     """It is still open, and its outcome is not hidden by the one before."""
     seen = entry(Story().rotate("v1").start("v2").promote().fail_rollback())
@@ -168,4 +175,5 @@ def test_status_says_what_the_aggregates_say(facts: list[Any]) -> None:
             assert shown["state"] == states[-1]
             assert State(shown["state"]) is not State.COMPLETED
         else:
-            assert shown["state"] == ("failed" if states[-1] is State.FAILED else "ok")
+            rested = "ok" if credential.current else "never_rotated"
+            assert shown["state"] == ("failed" if states[-1] is State.FAILED else rested)
