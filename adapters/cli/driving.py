@@ -62,17 +62,21 @@ def drive(
     clock = installation.world.clock
     ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
 
+    begun = installation.operations.rotation(rotation_id)
+    # Retiring never gives up, so a person should hear of it; going on with it is one more try at least.
+    retiring = begun.failures + 1 if begun.state is State.RETIRING else 0
+
     def patient(rotation: Rotation, wait: Wait) -> bool:
         if rotation.state is State.GRACE and not patience.grace:
             return False
-        if rotation.state is State.RETIRING and rotation.failures >= rotation.plan.effect_attempts:
-            return False  # it never gives up there, and a person should hear of it
+        if rotation.state is State.RETIRING and rotation.failures >= max(retiring, rotation.plan.effect_attempts):
+            return False
         return ends is None or clock.now().wall < ends
 
     session.on_interrupt = (
         f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
     )
-    with progress(session.console, installation, installation.operations.rotation(rotation_id)):
+    with progress(session.console, installation, begun):
         rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
     session.on_interrupt = ""
     code = report(session, rotation, back=back)
@@ -102,9 +106,10 @@ def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
         case State.ROLLED_BACK:
             return ExitCode.DONE if back else ExitCode.ROLLED_BACK
         case State.FAILED:
-            if rotation.cause is not None and rotation.cause.kind == "own_login_rejected":
-                return ExitCode.LOGIN_REFUSED
-            return ExitCode.PERSON_NEEDED if rotation.attempted or rotation.promotable else ExitCode.ROLLED_BACK
+            if rotation.attempted or rotation.promotable:
+                return ExitCode.PERSON_NEEDED  # whatever the cause, the target may hold the candidate
+            is_refused = rotation.cause is not None and rotation.cause.kind == "own_login_rejected"
+            return ExitCode.LOGIN_REFUSED if is_refused else ExitCode.ROLLED_BACK
         case State.ROLLBACK_FAILED:
             return ExitCode.PERSON_NEEDED
         case State.PAUSED:

@@ -217,12 +217,20 @@ def test_the_program_starts_as_a_module_from_anywhere(tmp_path: Path) -> None:
     assert done.stdout.startswith("keyturn ")
 
 
-def ended(state: State, *, automatic: bool = False, attempted: bool = False, kind: str = "refused") -> Rotation:
+def ended(
+    state: State,
+    *,
+    automatic: bool = False,
+    attempted: bool = False,
+    promotable: bool = False,
+    kind: str = "refused",
+) -> Rotation:
     """Return a rotation in a state, with what its exit code depends on."""
     started = RotationStarted("app-db", "default", Kind.ROTATION, Plan(Strategy.DUAL, True), "v2", "app", "host")
     rotation = start(Fact(UUID(int=1), 1, Instant(1), "ada", started, State.STAGING))
     attempts = (Attempt(1, "v2", "app", Instant(1)),) if attempted else ()
-    return replace(rotation, state=state, automatic=automatic, attempts=attempts, cause=Cause("apply", kind, "no"))
+    cause = Cause("apply", kind, "no")
+    return replace(rotation, state=state, automatic=automatic, attempts=attempts, promotable=promotable, cause=cause)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,8 @@ def ended(state: State, *, automatic: bool = False, attempted: bool = False, kin
         (ended(State.FAILED), ExitCode.ROLLED_BACK),
         (ended(State.FAILED, attempted=True), ExitCode.PERSON_NEEDED),
         (ended(State.FAILED, kind="own_login_rejected"), ExitCode.LOGIN_REFUSED),
+        (ended(State.FAILED, kind="own_login_rejected", attempted=True), ExitCode.PERSON_NEEDED),
+        (ended(State.FAILED, kind="own_login_rejected", promotable=True), ExitCode.PERSON_NEEDED),
         (ended(State.ROLLBACK_FAILED, attempted=True), ExitCode.PERSON_NEEDED),
         (ended(State.PAUSED), ExitCode.RESTING),
         (ended(State.CANCELLED), ExitCode.REFUSED),
