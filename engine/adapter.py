@@ -153,6 +153,11 @@ class TargetAdapter:
     build: Callable[[Any, TargetContext], Target]
     extra: str = ""
     """The extra of the distribution that brings its driver; empty where none is needed."""
+    attempt_window_min: Microseconds = SECOND
+    """The shortest `attempt_window` that its changes fit into, with the longest timeouts that its options allow.
+
+    A change that could take effect after its deadline would be taken for one that never will.
+    """
 
 
 @dataclass(frozen=True, slots=True)

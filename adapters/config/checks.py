@@ -15,10 +15,9 @@ from adapters.config.model import Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
 from adapters.config.schema import NAME_PATTERN, Password, Rotation
 from adapters.registry import store_adapter
-from engine.adapter import Duration, Reference
+from engine.adapter import Duration, Reference, TargetAdapter
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
 from engine.plan import Strategy
-from engine.values import SECOND
 
 OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.ISSUE})
 """The strategies with which the old version stays valid beside the new one."""
@@ -26,7 +25,6 @@ OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.IS
 _NAME: Final = re.compile(NAME_PATTERN)
 _USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
 _NOTHING: Final = Duration(0)
-_ATTEMPT_MIN: Final = Duration(1 * SECOND)
 
 
 def is_name(text: str) -> bool:
@@ -55,6 +53,13 @@ def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:
     _check_password(rotation.password, (*path, "password"), report)
 
 
+def check_attempt_window(rotation: Rotation, adapter: TargetAdapter, path: KeyPath, report: Report) -> None:
+    """Report an `attempt_window` that a change of this type of target could outlast."""
+    if rotation.attempt_window.microseconds < adapter.attempt_window_min:
+        message = f"an attempt at a target of type {adapter.name} has to fit into it, which takes more time."
+        report.error((*path, "attempt_window"), message, f"{Duration(adapter.attempt_window_min)} at least.")
+
+
 def check_logins(rotation: Rotation, username: str | None, strategy: Strategy, path: KeyPath, report: Report) -> None:
     """Report logins and a grace period that do not go with the strategy; `username` is that of the credential."""
     here = (*path, "usernames")
@@ -81,10 +86,6 @@ def _check_durations(rotation: Rotation, path: KeyPath, report: Report) -> None:
     for key, duration in positive.items():
         if duration == _NOTHING:
             report.error((*path, *key), "this must be longer than nothing.")
-    if rotation.attempt_window.microseconds < _ATTEMPT_MIN.microseconds:
-        report.error(
-            (*path, "attempt_window"), f"this must be {_ATTEMPT_MIN} at least, or no attempt could end within it."
-        )
     if rotation.retry.longest.microseconds < rotation.retry.first.microseconds:
         report.error((*path, "retry", "longest"), "this must not be shorter than `first`.")
 

@@ -123,6 +123,7 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
     if isinstance(rotation, schema.Rotation):
         checks.check_rotation(rotation, (*path, "rotation"), report)
         if adapter is not None:
+            checks.check_attempt_window(rotation, adapter, (*path, "rotation"), report)
             strategy = _strategy(rotation, own.get("credential"), adapter, path, report)
     publications = _publications(entry.get("publish"), options, (*path, "publish"), report)
     if options is None or strategy is None or BAD in own.values():

@@ -92,6 +92,8 @@ def _section(title: str, cls: type[msgspec.Struct], *, note: str = "", level: in
 def _adapter(entry: str, adapter: StoreAdapter | TargetAdapter) -> Iterator[str]:
     extra = f" Needs the extra `{adapter.extra}`." if adapter.extra else ""
     note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{extra}"
+    if isinstance(adapter, TargetAdapter):
+        note += f" `attempt_window` of `rotation` is {Duration(adapter.attempt_window_min)} at least."
     title = f"`{entry}` with `type: {adapter.name}`"
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
     for field in structure(adapter.options).fields:

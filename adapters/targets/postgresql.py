@@ -27,7 +27,7 @@ from engine.adapter import Duration, Reference, TargetAdapter, TargetContext
 from engine.errors import PortError, Rejected, Unavailable
 from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.ports import Finding, Probe, Severity, Sighting, TargetCapabilities, Verification
-from engine.values import SECOND, CredentialValue, Form, Instant, Secret
+from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds, Secret
 
 _NAME_BYTES_MAX: Final = 63
 """PostgreSQL cuts longer names without an error (NAMEDATALEN), and would change another role."""
@@ -319,4 +319,5 @@ ADAPTER: Final = TargetAdapter(
     strategies=frozenset({Strategy.SINGLE, Strategy.ALTERNATING}),
     build=_build,
     extra="postgres",
+    attempt_window_min=Microseconds(5 * SECOND),
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.registry import target_adapter
 from engine.plan import Strategy
 from tests.unit.config.reading import only, problems, reads, service
 
@@ -128,6 +129,45 @@ def test_there_is_no_grace_where_the_old_version_ends_at_once(strategy: str) -> 
 )
 def test_a_time_that_cannot_work_is_refused(rotation: str, key: str) -> None:
     assert only(service(rotation=rotation)).key == f"services.app.rotation.{key}"
+
+
+SERVERS = {
+    "postgresql": ("single", "host: db\n    database: app\n    admin_credentials: {username: k, password: 'env://K'}"),
+    "redis": ("dual", "host: cache\n    admin_credentials: {password: 'env://K'}"),
+}
+"""A strategy and the options of the types whose server may be at work on a change for a while."""
+
+
+@pytest.mark.parametrize("target", SERVERS)
+def test_an_attempt_has_room_for_the_timeouts_of_its_type(target: str) -> None:
+    """What is given up sooner than the server does could still take effect."""
+    strategy, keys = SERVERS[target]
+    given = service(target=target, strategy=strategy, keys=keys, rotation="attempt_window: 4999ms")
+    problem = only(given)
+    assert problem.key == "services.app.rotation.attempt_window"
+    assert f"an attempt at a target of type {target} has to fit" in problem.message
+    assert problem.hint == "5s at least."
+    assert "app" in reads(given.replace("4999ms", "5s")).services
+
+
+@pytest.mark.parametrize(("target", "limit"), [("postgresql", "statement_timeout"), ("redis", "command_timeout")])
+def test_the_longest_timeout_of_a_type_fits_into_its_shortest_attempt(target: str, limit: str) -> None:
+    """What the adapter declares agrees with what its options allow."""
+    strategy, keys = SERVERS[target]
+    least = target_adapter(target).attempt_window_min
+    for milliseconds, is_allowed in ((4000, True), (4001, False)):
+        text = service(target=target, strategy=strategy, keys=f"{keys}\n    {limit}: {milliseconds}ms")
+        if is_allowed:
+            assert "app" in reads(text).services
+            assert milliseconds * 1000 < least
+        else:
+            assert limit in only(text).message
+
+
+def test_a_type_that_declares_no_shortest_attempt_has_a_second(plugin: Path) -> None:
+    given = service(target="widget", strategy="single", keys="host: x", rotation="attempt_window: 999ms")
+    assert only(given).hint == "1s at least."
+    assert "app" in reads(given.replace("999ms", "1s")).services
 
 
 @pytest.mark.parametrize(
