@@ -14,7 +14,7 @@ import msgspec
 
 from engine.adapter import Duration, Reference, TargetAdapter, TargetContext
 from engine.plan import Strategy
-from engine.values import SECOND
+from engine.values import SECOND, Microseconds
 
 if TYPE_CHECKING:
     from adapters.targets.redis_target import RedisTarget
@@ -109,11 +109,16 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 def node(text: str) -> Node:
-    """Read `host`, `host:port` or `[IPv6]:port`; raises ValueError for anything else."""
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.netloc != text or "@" in text:
-        raise ValueError("a server is written host:port or [IPv6 address]:port")
-    return Node(parts.hostname, PORT if parts.port is None else parts.port)
+    """Read `host`, `host:port` or `[IPv6]:port`; raises ValueError, without repeating it, for anything else."""
+    wrong = ValueError("a server is written host:port or [IPv6 address]:port, with a port from 1 to 65535")
+    try:
+        parts = urlsplit(f"//{text}")
+        port = PORT if parts.port is None else parts.port
+    except ValueError:
+        raise wrong from None  # what urllib says repeats the text, which may have a password in it
+    if not parts.hostname or parts.netloc != text or "@" in text or port == 0:
+        raise wrong
+    return Node(parts.hostname, port)
 
 
 def _build(options: RedisOptions, context: TargetContext) -> RedisTarget:
@@ -130,4 +135,5 @@ ADAPTER: Final = TargetAdapter(
     strategies=frozenset({Strategy.DUAL}),
     build=_build,
     extra="redis",
+    attempt_window_min=Microseconds(5 * SECOND),
 )

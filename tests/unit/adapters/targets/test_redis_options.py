@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from adapters.targets import redis
 from adapters.targets.redis import Node, RedisOptions
 from engine.adapter import Duration
 from engine.plan import LoginBudget
@@ -68,6 +69,31 @@ def test_a_wrong_option_is_refused_without_repeating_a_secret(given: dict[str, o
         redis_options("a:6379", **given)
     assert "canary@" not in str(caught.value)
     assert ">canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:canary",
+        "a:99999",
+        "a:0",
+        "[canary:1",
+        "[canary]:1",
+        "canary\n:1",
+        "\u2100canary:1",
+        "u:canary@a:x",
+        "a:1/canary",
+    ],
+)
+def test_a_wrong_server_is_not_repeated(text: str) -> None:
+    """The sentence is ours, whatever part is wrong: somebody may have written a password where a port belongs."""
+    with pytest.raises(msgspec.ValidationError, match="a server is written host:port") as caught:
+        redis_options(text)
+    assert "canary" not in str(caught.value)
+    with pytest.raises(ValueError, match="1 to 65535") as raised:
+        redis.node(text)
+    assert raised.value.__cause__ is None
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
 def test_defaults_are_the_safe_ones() -> None:
