@@ -295,6 +295,19 @@ def test_a_verifier_is_shown_to_a_superuser_only(here: Site) -> None:
 
 
 @pytest.mark.slow
+def test_a_login_is_empty_where_the_server_shows_it(here: Site) -> None:
+    """A role that is absent, or has no password; what our login may not look at is not known to be empty."""
+    full, ordinary = here.target(Strategy.ALTERNATING), here.target(Strategy.ALTERNATING, admin=_ordinary_admin(here))
+    absent, bare = CredentialValue(here.pair[0], None), CredentialValue(here.owner, None)
+    assert [full.probe(each).probe for each in (absent, bare)] == [Probe.REFUSED, Probe.REFUSED]
+    assert [ordinary.probe(each).probe for each in (absent, bare)] == [Probe.REFUSED, Probe.UNKNOWN]
+    full.apply(value(here.pair[0]), tag="1", deadline=soon())
+    held = full.probe(absent)
+    assert (held.probe, held.restorable is not None) == (Probe.UNKNOWN, True)
+    assert here.target(Strategy.ALTERNATING, port=1).probe(bare).probe is Probe.UNKNOWN
+
+
+@pytest.mark.slow
 def test_a_retired_login_that_is_gone_counts_as_done(here: Site) -> None:
     """Somebody dropped the role: it has no password any more."""
     here.target(Strategy.ALTERNATING).retire(value(here.pair[0]), keep=value(here.pair[1]), tag="1", deadline=soon())

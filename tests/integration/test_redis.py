@@ -150,6 +150,45 @@ def test_a_verifier_is_shown_where_it_is_clear_which_one(node: servers.RedisServ
     assert here.probe(CredentialValue("app", Secret(digests(node)[0]), Form.VERIFIER)).restorable is None
 
 
+_DIGESTS = [sha256(f"canary-{name}".encode()).hexdigest() for name in ("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen"),
+    [
+        (None, Probe.REFUSED),
+        (["on", "resetpass"], Probe.REFUSED),
+        (["off", "resetpass"], Probe.REFUSED),
+        (["on", "nopass"], Probe.UNKNOWN),
+        (["on", f"#{_DIGESTS[0]}"], Probe.UNKNOWN),
+        (["off", f"#{_DIGESTS[0]}"], Probe.UNKNOWN),
+        (["on", *(f"#{digest}" for digest in _DIGESTS)], Probe.UNKNOWN),
+    ],
+    ids=["absent", "no-password", "off", "nopass", "one-password", "one-password-off", "two-passwords"],
+)
+def test_a_login_is_empty_where_nobody_could_use_it(
+    node: servers.RedisServer, rules: list[str] | None, seen: Probe
+) -> None:
+    """Who needs no password logs in all the same, and who is switched off may be switched on: neither is empty."""
+    if rules is not None:
+        run(node, "ACL", "SETUSER", "app", *rules)
+    sighting = target_on(node, admin=node.password).probe(CredentialValue("app", None))
+    assert sighting.probe is seen
+    shown = sighting.restorable.revealed() if sighting.restorable else None
+    assert shown == (_DIGESTS[0] if rules == ["on", f"#{_DIGESTS[0]}"] else None)
+
+
+def test_a_login_is_empty_only_where_it_is_on_every_node(node: servers.RedisServer, other: servers.RedisServer) -> None:
+    """A password on one node is in use there; a node out of reach may hold one."""
+    here, blank = target_on(node, other, admin=node.password), CredentialValue("app", None)
+    assert here.probe(blank).probe is Probe.REFUSED
+    run(other, "ACL", "SETUSER", "app", "on", f"#{_DIGESTS[0]}")
+    assert here.probe(blank).probe is Probe.UNKNOWN
+    run(other, "ACL", "DELUSER", "app")
+    other.kill()
+    assert here.probe(blank).probe is Probe.UNKNOWN
+
+
 # --- restarts ----------------------------------------------------------------------------------------
 
 
