@@ -25,7 +25,6 @@ class Version(msgspec.Struct, frozen=True):
 
     id: str
     login: str
-    destroyed: bool = False
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -44,7 +43,7 @@ class Credential(msgspec.Struct, frozen=True):
     lineage: tuple[Version, ...] = ()
     """The versions that led to the current one, oldest first, the current one last; a rollback shortens it."""
     known: tuple[Version, ...] = ()
-    """Every version that was ever current, oldest first."""
+    """The versions that were current at some time and that the store still holds, oldest first."""
     strays: tuple[Version, ...] = ()
     """Versions besides the current one that the target may accept: no one saw them refused, oldest first."""
     fences: tuple[e.Fence, ...] = ()
@@ -87,9 +86,10 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
         case e.VersionRetired() as body:
             return replace(after, strays=_without(after.strays, body.version))
         case e.VersionDestroyed() as body:
+            # Forgotten here as well, so that a credential that is rotated for years stays small.
             return replace(
                 after,
-                known=_destroyed(after.known, body.version),
+                known=_without(after.known, body.version),
                 lineage=_without(after.lineage, body.version),
             )
         case e.RotationClosed() as body:
@@ -114,10 +114,6 @@ def _with(versions: tuple[Version, ...], version: Version) -> tuple[Version, ...
 
 def _without(versions: tuple[Version, ...], version: str) -> tuple[Version, ...]:
     return tuple(v for v in versions if v.id != version)
-
-
-def _destroyed(known: tuple[Version, ...], version: str) -> tuple[Version, ...]:
-    return tuple(replace(v, destroyed=True) if v.id == version else v for v in known)
 
 
 def fold(service: str, environment: str, facts: Iterable[Fact]) -> Credential:

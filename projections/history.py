@@ -250,7 +250,7 @@ def events(rows: Rows, query: Query) -> list[dict[str, Any]]:
         # The events of a rotation are found among those of its credential, by their index.
         conditions.append(Condition("credential", Relation.AMONG, (row[1],)))
     found = rows.select(EVENTS, conditions, last_first=True, limit=query.limit)
-    held = {key: {v.id for v in credential.known if not v.destroyed} for key, credential in known.items()}
+    held = {key: {v.id for v in credential.known} for key, credential in known.items()}
     return [_document(row, known[row[3]], held[row[3]]) for row in reversed(found)]
 
 

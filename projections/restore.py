@@ -89,9 +89,7 @@ def restore_points(credential: Credential, holdings: Holdings) -> tuple[Version,
     They were current, are not now, were not destroyed, and the store holds them.
     """
     return tuple(
-        version
-        for version in credential.known
-        if not version.destroyed and version != credential.current and version.id in holdings.versions
+        version for version in credential.known if version != credential.current and version.id in holdings.versions
     )
 
 
@@ -127,7 +125,7 @@ def _by_version(text: str, credential: Credential, points: Sequence[Version]) ->
     for matching in _matches(text, credential.known):
         if len(matching) == 1:
             raise _refused(credential, text, _absence(matching[0], credential), points)
-    raise _refused(credential, text, "no version is called so", points)
+    raise _refused(credential, text, "no version that is still held is called so", points)
 
 
 def _matches(text: str, versions: Sequence[Version]) -> Iterator[list[Version]]:

@@ -86,7 +86,7 @@ def document(standing: Standing) -> dict[str, Any]:
         "rotation_id": str(rotation.id) if rotation else None,
         "last_rotated_at": standing.last_rotated_at,
         "last_outcome": outcome,
-        "restore_points": [v.id for v in credential.known if not v.destroyed and v != current],
+        "restore_points": [v.id for v in credential.known if v != current],
         "grace_until": rotation.grace.wall if rotation and rotation.grace and in_grace else None,
         "error": error_of(rotation) if rotation else None,
     }

@@ -89,7 +89,7 @@ class Walk:
         # Spread like random ones, and never the same: hypothesis likes to draw a number twice.
         rotation_id = UUID(int=(len(self.rotations) + 1) * _SPREAD % 2**128, version=4)
         ordinal = credential.ordinal + 1
-        held = [version for version in credential.known if not version.destroyed and version != credential.current]
+        held = [version for version in credential.known if version != credential.current]
         back = self.random.choice(held) if held and self.random.random() < 0.2 else None
         candidate = back or Version(f"v{ordinal}-{rotation_id.hex[:6]}", "app")
         current = credential.current
@@ -132,7 +132,7 @@ class Walk:
             noted.append(e.CurrentChanged(rotation.id, rotation.previous, rotation.previous_login))
         if name == "PreviousRetired":
             noted += [e.VersionRetired(version.id) for version in credential.strays]
-            noted += [e.VersionDestroyed(version.id) for version in credential.known[:-3] if not version.destroyed]
+            noted += [e.VersionDestroyed(version.id) for version in credential.known[:-3]]
         if after.state in ENDED:
             noted.append(closing(after, after.state, now=self._at))
         return self._note(credential, *noted)

@@ -109,8 +109,8 @@ def test_a_time_leads_to_what_was_current_then() -> None:
     ("text", "why"),
     [
         ("v", "that may be v1-aaaaaa or v12-cccccc"),
-        ("v9", "no version is called so"),
-        ("", "no version is called so"),
+        ("v9", "no version that is still held is called so"),
+        ("", "no version that is still held is called so"),
         ("v3", "it is the current version"),
         ("v2-bbbbbb", "the store does not hold it any more"),
         ("v2", "the store does not hold it any more"),
