@@ -50,6 +50,16 @@ def test_status_lists_what_was_never_rotated(folder: Folder) -> None:
     assert "never_rotated" in folder.ok("status").out
 
 
+def test_a_service_whose_first_rotation_went_back_is_still_due(folder: Folder) -> None:
+    """It has no version, so it was never rotated, however that ended."""
+    folder.configure("app-db", faults="fail_verification")
+    folder.run("rotate", "app-db").refused(3, "safely back on what was there before")
+    (entry,) = folder.ok("status", "--json").document["services"]
+    assert (entry["state"], entry["version"], entry["last_outcome"]) == ("never_rotated", None, "rolled_back")
+    folder.configure("app-db")
+    assert folder.ok("rotate", "--due", "--json").document["state"] == "completed"
+
+
 def test_status_follows_a_state_that_the_configuration_names(folder: Folder) -> None:
     """`state:` is honoured by the quick way too, where neither option nor variable names one."""
     text = folder.config.read_text()

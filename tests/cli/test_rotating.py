@@ -182,7 +182,8 @@ def test_an_interrupted_rotation_can_be_resumed(folder: Folder) -> None:
 
 
 def test_of_two_processes_that_rotate_one_service_one_is_refused(folder: Folder) -> None:
-    """One ends with 0, the other with 6."""
+    """One ends with 0, the other with 6: whichever comes second finds it open, or in its grace period."""
+    folder.settled("app-db")
     processes = [
         subprocess.Popen(
             folder.command("rotate", "app-db"),
