@@ -56,8 +56,8 @@ def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:
 def check_attempt_window(rotation: Rotation, adapter: TargetAdapter, path: KeyPath, report: Report) -> None:
     """Report an `attempt_window` that a change of this type of target could outlast."""
     if rotation.attempt_window.microseconds < adapter.attempt_window_min:
-        message = f"an attempt at a target of type {adapter.name} has to fit into it, which takes more time."
-        report.error((*path, "attempt_window"), message, f"{Duration(adapter.attempt_window_min)} at least.")
+        message = f"a change at a target of type {adapter.name} may take longer than this."
+        report.error((*path, "attempt_window"), message, f"Give it {Duration(adapter.attempt_window_min)} at least.")
 
 
 def check_logins(rotation: Rotation, username: str | None, strategy: Strategy, path: KeyPath, report: Report) -> None:

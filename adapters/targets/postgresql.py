@@ -64,14 +64,14 @@ class PostgresqlOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     verification_query: str = "SELECT 1"
     """Runs as the new login before it counts as verified."""
     statement_timeout: Duration = Duration(3 * SECOND)
-    """How long the server may take after our last message of a change, 100 ms to 4 s: an attempt has 5 s."""
+    """How long the server may take after our last message of a change, 100 ms to 4 s: an attempt may have 5 s."""
     connect_timeout: Duration = Duration(5 * SECOND)
     login_budget: LoginBudgetOptions | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that leave nothing for sending; raises ValueError, reported with the key path."""
         if not SECOND // 10 <= self.statement_timeout.microseconds <= 4 * SECOND:
-            raise ValueError("statement_timeout is 100ms to 4s, because an attempt has 5s in all")
+            raise ValueError("statement_timeout is 100ms to 4s, because an attempt may have no more than 5s")
 
 
 @dataclass(frozen=True, slots=True)

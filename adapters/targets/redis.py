@@ -86,7 +86,7 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Runs as the new login before it counts as verified."""
     connect_timeout: Duration = Duration(3 * SECOND)
     command_timeout: Duration = Duration(3 * SECOND)
-    """How long a node may take for one command, 100 ms to 4 s: an attempt has 5 s."""
+    """How long a node may take for one command, 100 ms to 4 s: an attempt may have 5 s."""
     login_budget: LoginBudgetOptions | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if rule[:1] in (">", "<", "#", "!") or rule.lower() in _PASSWORD_WORDS or not rule.strip():
                 raise ValueError("`acl` takes rules on commands, keys and channels; passwords are keyturn's to set")
         if not SECOND // 10 <= self.command_timeout.microseconds <= 4 * SECOND:
-            raise ValueError("`command_timeout` is 100ms to 4s, because an attempt has 5s in all")
+            raise ValueError("`command_timeout` is 100ms to 4s, because an attempt may have no more than 5s")
 
     def servers(self) -> tuple[Node, ...]:
         """Return the servers in the order given."""

@@ -145,8 +145,8 @@ def test_an_attempt_has_room_for_the_timeouts_of_its_type(target: str) -> None:
     given = service(target=target, strategy=strategy, keys=keys, rotation="attempt_window: 4999ms")
     problem = only(given)
     assert problem.key == "services.app.rotation.attempt_window"
-    assert f"an attempt at a target of type {target} has to fit" in problem.message
-    assert problem.hint == "5s at least."
+    assert problem.message == f"a change at a target of type {target} may take longer than this."
+    assert problem.hint == "Give it 5s at least."
     assert "app" in reads(given.replace("4999ms", "5s")).services
 
 
@@ -166,7 +166,7 @@ def test_the_longest_timeout_of_a_type_fits_into_its_shortest_attempt(target: st
 
 def test_a_type_that_declares_no_shortest_attempt_has_a_second(plugin: Path) -> None:
     given = service(target="widget", strategy="single", keys="host: x", rotation="attempt_window: 999ms")
-    assert only(given).hint == "1s at least."
+    assert only(given).hint == "Give it 1s at least."
     assert "app" in reads(given.replace("999ms", "1s")).services
 
 
