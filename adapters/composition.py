@@ -60,7 +60,7 @@ class Installation:
 
     def binding(self, service: Service) -> Binding:
         """Return what a service is bound to; raises what its adapters raise."""
-        return self.world.bind(service.name, service.environment)
+        return self.world.bind(service.name, service.environment, None)
 
     def plan(self, service: Service) -> Plan:
         """Return the plan of a rotation of the service; raises `StrategyImpossible`."""
@@ -115,11 +115,11 @@ def compose(
     )
 
 
-def _binder(wiring: Wiring, wrap: Wrap) -> Callable[[str, str], Binding]:
+def _binder(wiring: Wiring, wrap: Wrap) -> Callable[[str, str, Plan | None], Binding]:
     """Return what looks up the binding of a service, the same one each time."""
     bindings: dict[str, Binding] = {}
 
-    def bind(name: str, environment: str) -> Binding:
+    def bind(name: str, environment: str, plan: Plan | None) -> Binding:
         service = wiring.service(name)
         if service.environment != environment:
             raise NoSuchService(service=f"{name} ({environment})", suggestion=f" It is in {service.environment} now.")

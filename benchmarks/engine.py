@@ -69,7 +69,7 @@ class Installation:
             clock=SystemClock(),
             ids=RandomIds(),
             entropy=SystemEntropy(),
-            bind=lambda service, environment: self._bindings[service],
+            bind=lambda service, environment, plan: self._bindings[service],
             hold=lambda rotation_id: nullcontext(),
             owner="benchmark",
             actor="benchmark",

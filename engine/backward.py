@@ -12,7 +12,8 @@ from engine.events import CredentialEvent
 from engine.forward import publish
 from engine.performance import Performance
 from engine.ports import Probe
-from engine.values import CredentialValue, Form
+from engine.rotation import Rotation
+from engine.values import CredentialValue, Form, deadline_after
 
 
 def restore(performance: Performance) -> None:
@@ -20,7 +21,7 @@ def restore(performance: Performance) -> None:
     rotation = performance.rotation
     previous = performance.previous()
     candidate = performance.read(rotation.candidate)
-    if rotation.plan.overlap:
+    if rotation.plan.overlap and _is_in_force(performance, previous):
         demoted = _demote(performance, previous)
         closed = _restore_target(performance, previous, candidate)
     else:
@@ -31,6 +32,27 @@ def restore(performance: Performance) -> None:
     if demoted:
         noted.append(e.CurrentChanged(rotation.id, rotation.previous, rotation.previous_login))
     performance.record(*closed, e.PreviousRestored(), noted=noted)
+
+
+def _is_in_force(performance: Performance, previous: CredentialValue | None) -> bool:
+    """See that the previous version works before consumers are sent to it; False where it has to be set first.
+
+    Raises `Rejected` where it does not, and cannot be set back: the candidate then stays what consumers have.
+    """
+    rotation = performance.rotation
+    if previous is None or previous.form is Form.VERIFIER or not rotation.promotable:
+        return True  # nobody is sent anywhere
+    performance.spend_login(previous.username)
+    sighting = performance.target.probe(previous)
+    if sighting.probe is Probe.ACCEPTED:
+        return True
+    if sighting.probe is Probe.REFUSED and not rotation.plan.settable:
+        why = f"the target refuses {rotation.previous}, and cannot be set back to a known value"
+        advice = f"{rotation.candidate} is still current and works: keyturn rotate leads forward."
+        raise Rejected(what="going back", why=why, advice=advice)
+    if sighting.probe is Probe.REFUSED:
+        return False
+    raise Unavailable(what="seeing whether the previous version works", why=f"the target says {sighting.probe}")
 
 
 def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
@@ -46,8 +68,18 @@ def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
             advice="Someone else changed the store: keyturn doctor compares it with the target.",
         )
     performance.store.promote(performance.path, rotation.previous, previous, expected=current)
-    publish(performance, previous, version=rotation.previous)
+    publish(performance, previous, version=rotation.previous, places=_written(rotation))
     return True
+
+
+def _written(rotation: Rotation) -> tuple[str, ...]:
+    """Return the places that may have the candidate: those that were recorded, and the one that came next.
+
+    Not that one where it is known to have refused: it would refuse again, and has the previous version still.
+    """
+    next_one = rotation.plan.places[len(rotation.reached) : len(rotation.reached) + 1]
+    refused = rotation.cause is not None and rotation.cause.step == "promote" and rotation.cause.kind == "rejected"
+    return rotation.reached if refused else (*rotation.reached, *next_one)
 
 
 def _restore_target(
@@ -62,7 +94,8 @@ def _restore_target(
         for attempt in lost:
             performance.revoke(attempt.number, keep=previous)
     version = rotation.previous or ""
-    deadline = performance.begin_attempt(version, rotation.previous_login or rotation.login)
+    login = rotation.previous_login or rotation.login
+    deadline = performance.begin_attempt(version, login, longest=rotation.plan.rollback_timeout)
     performance.target.restore(previous, candidate=candidate, tag=performance.tag, deadline=deadline)
     return [performance.end_attempt()]
 
@@ -74,6 +107,7 @@ def verify_rollback(performance: Performance) -> None:
     if not rotation.attempted:
         performance.record(e.RollbackVerified("nothing"))
         return
+    timeout = deadline_after(performance.world.clock.now(), rotation.plan.rollback_timeout)
     if previous is not None:
         if previous.form is Form.PLAIN:
             performance.spend_login(previous.username)
@@ -89,11 +123,12 @@ def verify_rollback(performance: Performance) -> None:
         performance.spend_login(rotation.login)
         sighting = performance.target.probe(candidate)
         observed, wanted, which = "refused", Probe.REFUSED, "the candidate"
-    shown = sighting.restorable
-    in_force = previous is not None and previous.form is Form.VERIFIER and shown is not None
-    if in_force and shown is not None and previous is not None and shown.secret == previous.secret:
-        performance.record(e.RollbackVerified(observed))
-        return
-    if sighting.probe is not wanted:
+    if not timeout.remaining(performance.world.clock.now()):
+        raise Unavailable(what=f"seeing {which} {wanted}", why="the answer came after the rollback timeout")
+    if previous is not None and previous.form is Form.VERIFIER:
+        seen = sighting.restorable is not None and sighting.restorable.secret == previous.secret
+    else:
+        seen = sighting.probe is wanted
+    if not seen:
         raise Unavailable(what=f"seeing {which} {wanted}", why=f"the target says {sighting.probe} ({sighting.detail})")
     performance.record(e.RollbackVerified(observed))

@@ -32,8 +32,10 @@ class StartRotation(msgspec.Struct, frozen=True):
     reason: str = ""
     imported: bool = False
     to: Version | None = None
-    held: Version | None = None
-    """What the store calls current, where the log does not know it: consumers have it, so it is the old version."""
+    old: Version | None = None
+    """The version that is to be replaced; None where no store holds one."""
+    label: str | None = None
+    """What the store calls current."""
 
 
 def opened(
@@ -45,7 +47,7 @@ def opened(
     """
     if open_rotation is not None:
         refuse_second(open_rotation, until=until)
-    current = command.held or credential.current
+    current = command.old
     ordinal = credential.ordinal + 1
     candidate = command.to or Version(f"v{ordinal}-{rotation_id.hex[:6]}", _login(command, current))
     overlap = _overlap(command.plan.strategy, candidate.login, current)
@@ -64,14 +66,15 @@ def opened(
         owner=command.owner,
         previous=current.id if current else None,
         previous_login=current.login if current else None,
+        label=command.label,
         reason=command.reason,
         imported=command.imported or command.to is not None,
         fences=credential.fences,
         tries=credential.tries,
     )
     noted: list[CredentialEvent] = []
-    if command.held is not None:
-        noted.append(e.VersionAdopted(command.held.id, command.held.login))
+    if current is not None and current != credential.current:
+        noted.append(e.VersionAdopted(current.id, current.login))
     noted.append(
         e.RotationOpened(rotation_id, command.service, command.environment, candidate.id, ordinal, candidate.login)
     )

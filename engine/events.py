@@ -61,6 +61,8 @@ class RotationStarted(_Event, frozen=True, tag="rotation-started.2"):
     owner: str
     previous: str | None = None
     previous_login: str | None = None
+    label: str | None = None
+    """What the store called current then; None where it had no current version."""
     reason: str = ""
     imported: bool = False
     """The value was given by the user (or is an earlier version), so the target may accept it already."""

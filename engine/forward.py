@@ -6,6 +6,7 @@ Rule 2: nothing here catches an outcome of a port; the runner does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from engine import events as e
@@ -70,6 +71,8 @@ def _take_over(performance: Performance) -> bool:
     sighting = performance.target.probe(CredentialValue(rotation.login, None))
     shown = sighting.restorable
     replaced = rotation.plan.strategy in _REPLACING and rotation.plan.settable
+    if sighting.probe is Probe.UNKNOWN and shown is None and replaced:
+        raise Unavailable(what="looking what the login holds", why=sighting.detail or "no clear answer")
     if shown is None or not replaced:
         return sighting.probe is Probe.REFUSED
     version = f"v0-{rotation.id.hex[:6]}"
@@ -171,19 +174,18 @@ def promote(performance: Performance) -> None:
     """Make the candidate current in the store, then in every further place, each recorded."""
     rotation = performance.rotation
     value = performance.candidate()
-    expected = None if rotation.captured else rotation.previous
-    performance.store.promote(performance.path, rotation.candidate, value, expected=expected)
-    publish(performance, value, version=rotation.candidate)
+    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label)
+    publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(e.Promoted(), noted=[changed])
 
 
-def publish(performance: Performance, value: CredentialValue, *, version: str) -> None:
-    """Write a version to every further place of the plan that does not have it yet, recording each."""
+def publish(performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str]) -> None:
+    """Write a version to those further places that do not have it yet, recording each."""
     if value.form is Form.VERIFIER:
         return  # a verifier is of no use to a consumer
     for place in performance.places:
-        if place.name in performance.rotation.plan.places and place.name not in performance.rotation.published:
+        if place.name in places and place.name not in performance.rotation.published:
             place.publish(value, version=version)
             performance.record(e.Published(place.name, version))
 
@@ -201,11 +203,13 @@ def end_grace(performance: Performance) -> None:
 
 
 def retire(performance: Performance) -> None:
-    """Make the old version unusable and prove it: old refused, current accepted."""
+    """Make the old version unusable and prove it: current accepted, then old refused, and current accepted still."""
     rotation = performance.rotation
-    old, current = performance.previous(), performance.candidate()
+    current = performance.candidate()
+    old = _old(performance)
+    _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
     _take_away(performance, rotation.previous or "", old, current)
-    provable = old is not None and old.form is Form.PLAIN and not _same(old, current)
+    provable = old is not None and old.secret is not None and old.form is Form.PLAIN and not _same(old, current)
     if old is not None and provable:
         performance.spend_login(old.username)
         _expect(performance, old, Probe.REFUSED, "the old version")
@@ -215,6 +219,15 @@ def retire(performance: Performance) -> None:
     _forget(performance)
     noted = [e.VersionRetired(rotation.previous)] if rotation.previous and provable else []
     performance.record(e.PreviousRetired(refused=provable), noted=noted)
+
+
+def _old(performance: Performance) -> CredentialValue | None:
+    """Return the value to retire; where no store holds it any more, its login, or None for all but the current."""
+    rotation = performance.rotation
+    value = performance.read(rotation.previous)
+    if value is not None or rotation.previous is None or rotation.plan.strategy is Strategy.DUAL:
+        return value
+    return CredentialValue(rotation.previous_login or rotation.login, None)
 
 
 def _take_away(performance: Performance, version: str, old: CredentialValue | None, current: CredentialValue) -> None:

@@ -16,6 +16,7 @@ from engine.events import CredentialEvent, RotationEvent
 from engine.machine import State
 from engine.performance import World, facts_of, noted_facts
 from engine.plan import Plan
+from engine.ports import Holdings, SecretStore
 from engine.rotation import Rotation
 from engine.values import CURRENT, Form, Instant
 
@@ -58,6 +59,8 @@ class Operations:
         world = self._world
         credential = world.credential(service, environment)
         open_rotation = self.rotation(credential.open) if credential.open else None
+        store = world.bind(service, environment, plan).store
+        holdings = store.versions(plan.path)
         command = StartRotation(
             service=service,
             environment=environment,
@@ -67,7 +70,8 @@ class Operations:
             reason=reason,
             imported=imported,
             to=to,
-            held=self._held(credential, plan, logins),
+            label=holdings.current,
+            old=self._old(credential, plan, logins, store, holdings),
         )
         until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
         rotation_id = world.ids.new()
@@ -85,23 +89,33 @@ class Operations:
         if rotation is not None:
             refuse_second(rotation, until=self._spell(rotation.grace.wall) if rotation.grace else "")
 
-    def _held(self, credential: Credential, plan: Plan, logins: tuple[str, ...]) -> Version | None:
-        """Return what the store calls current where the log says otherwise: taken over as the old version."""
-        store = self._world.bind(credential.service, credential.environment).store
-        current = store.versions(plan.path).current
-        if current is None or (credential.current is not None and credential.current.id == current):
-            return None
+    def _old(
+        self,
+        credential: Credential,
+        plan: Plan,
+        logins: tuple[str, ...],
+        store: SecretStore,
+        holdings: Holdings,
+    ) -> Version | None:
+        """Return the version that is to be replaced: what the store calls current, since consumers have it.
+
+        Without a label, what the log calls current, if the store holds it; a version that is lost cannot be gone
+        back to, so that the login is taken over again. Raises `Rejected` where the store holds another login.
+        """
+        known = credential.current
+        if holdings.current is None:
+            return known if known is not None and known.id in holdings.versions else None
+        if known is not None and known.id == holdings.current:
+            return known
         value = store.read(plan.path, CURRENT)
-        if value is None:
-            return None
-        login = value.username or logins[0]
+        login = value.username if value is not None and value.username else logins[0]
         if login not in logins and len(logins) == 1:
             raise Rejected(
                 what=f"taking over {credential.service}",
                 why=f"the store holds a login {login!r} there, and the configuration says {logins[0]!r}",
                 advice="Correct credential.username, or choose another key in the store.",
             )
-        return Version(current, login)
+        return Version(holdings.current, login)
 
     def roll_back_to(
         self,
@@ -119,7 +133,7 @@ class Operations:
         Raises `NoRestorePoint` where no store holds a usable value of it any more, or the target cannot be
         set back to a known value; `points` names what could be reached.
         """
-        store = self._world.bind(service, environment).store
+        store = self._world.bind(service, environment, plan).store
         value = store.read(plan.path, version.id)
         refusal = ""
         if value is None:

@@ -22,10 +22,11 @@ from engine.errors import Rejected
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
 from engine.machine import ENDED, State, following
+from engine.plan import Plan
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
 from engine.process import free_at
 from engine.rotation import Rotation
-from engine.values import CredentialValue, Instant, Secret, fingerprint
+from engine.values import CredentialValue, Instant, Microseconds, Secret, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class World:
     clock: Clock
     ids: Ids
     entropy: Entropy
-    bind: Callable[[str, str], Binding]
-    """Return what a service in an environment is bound to."""
+    bind: Callable[[str, str, Plan | None], Binding]
+    """Return what a service in an environment is bound to by a plan; without one, as it is configured now."""
     hold: Callable[[UUID], AbstractContextManager[None]]
     """Hold a rotation while it is driven (`Ownership.hold`)."""
     owner: str
@@ -106,7 +107,7 @@ class Performance:
         """The value that the user gave for the candidate, in this process only."""
         self.attempt: int | None = None
         """The attempt that the target is being asked about right now."""
-        binding = world.bind(rotation.service, rotation.environment)
+        binding = world.bind(rotation.service, rotation.environment, rotation.plan)
         self.target = binding.target
         self.store = binding.store
         self.places = binding.places
@@ -148,10 +149,11 @@ class Performance:
         credential = world.credential(rotation.service, rotation.environment)
         world.append(noted_facts(credential, events, at=world.clock.now().wall, actor=world.actor))
 
-    def begin_attempt(self, version: str, login: str) -> Instant:
+    def begin_attempt(self, version: str, login: str, *, longest: Microseconds | None = None) -> Instant:
         """Record that the target is about to be asked to accept `version`; return the deadline of it."""
         number = max((a.number for a in self.rotation.attempts), default=0) + 1
-        deadline = Instant(self.world.clock.now().wall + self.rotation.plan.attempt_window)
+        window = self.rotation.plan.attempt_window
+        deadline = Instant(self.world.clock.now().wall + min(window, longest or window))
         self.record(e.AttemptStarted(number, version, login, deadline))
         self.attempt = number
         return deadline

@@ -87,6 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
     rollback_automatic: bool = True
     rollback_on_verification_failure: bool = True
     rollback_timeout: Microseconds = Microseconds(30 * SECOND)
+    """How long one try to go back may take; an answer that comes later does not count."""
     rollback_retries: int = 2
     password_length: int = 32
     password_alphabet: str = URL_SAFE

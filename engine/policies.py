@@ -30,14 +30,14 @@ def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
 def can_go_back(rotation: Rotation) -> bool:
     """Tell whether there is something to go back to.
 
-    Without an earlier version a rotation can be undone until promotion begins (then the stores have nothing
-    else to call current), and, where a login holds one value, until that may have been replaced: a
-    candidate that is taken away then leaves nothing that works.
+    Where the store called nothing current before, a rotation can be undone until promotion begins: then there is
+    nothing else to call current. Without an earlier version, and where a login holds one value, it can be
+    undone until that may have been replaced: a candidate that is taken away then leaves nothing that works.
     """
-    if rotation.previous is not None:
-        return True
+    if rotation.promotable and rotation.label is None:
+        return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
-    return not rotation.promotable and (adds or not rotation.attempted)
+    return rotation.previous is not None or adds or not rotation.attempted
 
 
 def cause_of(effect: Effect, error: PortError) -> Cause:
@@ -54,8 +54,6 @@ def after_failure(
     final = isinstance(error, Rejected) or tries >= _tries_max(rotation, effect)
     if effect is Effect.RETIRE:
         final = False  # behind the point of no return the only way is forward
-    if rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
-        final = final or _overdue(rotation, now)
     if final:
         return give_up(rotation, cause)
     return [e.EffectPostponed(cause, not_before=Instant(now.wall + delay(rotation.plan, tries, jitter=jitter)))]
@@ -67,12 +65,6 @@ def _tries_max(rotation: Rotation, effect: Effect) -> int:
     if effect is Effect.VERIFY:
         return rotation.plan.verification_attempts
     return rotation.plan.effect_attempts
-
-
-def _overdue(rotation: Rotation, now: Moment) -> bool:
-    """Tell whether the rollback has used up the time of all its tries."""
-    allowed = rotation.plan.rollback_timeout * (rotation.plan.rollback_retries + 1)
-    return now.wall - rotation.entered_at > allowed
 
 
 def give_up(rotation: Rotation, cause: Cause) -> list[RotationEvent]:

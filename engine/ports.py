@@ -118,8 +118,9 @@ class Target(Protocol):
     def probe(self, value: CredentialValue) -> Sighting:
         """Say whether the target accepts `value` now, by a fresh login; never raises the three outcomes.
 
-        A value without a secret asks only what the target shows of the value in force (`restorable`); it is
-        REFUSED where the target shows that the login holds none, or does not exist.
+        A value without a secret asks only what the target shows of the value in force (`restorable`): REFUSED
+        where the login holds none, or does not exist; ACCEPTED where it holds one that the target does not
+        show; UNKNOWN with `restorable` where it shows it, and UNKNOWN without where it could not look.
         """
         ...
 

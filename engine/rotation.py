@@ -61,6 +61,8 @@ class Rotation(msgspec.Struct, frozen=True):
     imported: bool = False
     epoch: int = 1
     ended_at: Instant | None = None
+    label: str | None = None
+    """What the store called current when it began."""
     captured: bool = False
     """The previous version is what the target showed of the value in force (a verifier)."""
     vacant: bool = False
@@ -77,6 +79,8 @@ class Rotation(msgspec.Struct, frozen=True):
     not_before: Instant = Instant(0)
     published: tuple[str, ...] = ()
     """The places that were written since the state was entered."""
+    reached: tuple[str, ...] = ()
+    """The places that were seen to have the candidate."""
     promotable: bool = False
     """Promotion has begun at some time, so a store may call the candidate current."""
     grace: Deadline | None = None
@@ -122,6 +126,7 @@ def start(fact: Fact) -> Rotation:
         owner=body.owner,
         actor=fact.actor,
         started_at=fact.at,
+        label=body.label,
         reason=body.reason,
         imported=body.imported,
         fences=body.fences,
@@ -220,7 +225,8 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
         case e.LoginTried():
             return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at)))
         case e.Published():
-            return replace(rotation, published=(*rotation.published, body.place))
+            reached = (*rotation.reached, body.place) if body.version == rotation.candidate else rotation.reached
+            return replace(rotation, published=(*rotation.published, body.place), reached=reached)
         case _:
             assert_never(body)
 

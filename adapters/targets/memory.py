@@ -153,7 +153,7 @@ class MemoryTarget:
     def probe(self, value: CredentialValue) -> Sighting:
         """Try `value`; a verifier or a value without a secret cannot log in, and is UNKNOWN.
 
-        Without a secret it is REFUSED where the login holds nothing.
+        Without a secret it is REFUSED where the login holds nothing, and ACCEPTED where it holds what is not shown.
         """
         if Fault.UNAVAILABLE in self._faults:
             return Sighting(Probe.UNKNOWN, "out of reach, as the option `faults` asks")
@@ -163,6 +163,8 @@ class MemoryTarget:
                 if value.secret is None and not login.values:
                     return Sighting(Probe.REFUSED, "the login holds no value")
                 restorable = self._restorable(login, value)
+                if value.secret is None and restorable is None:
+                    return Sighting(Probe.ACCEPTED, "the login holds a value, which is not shown")
                 if value.secret is None or value.form is Form.VERIFIER:
                     return Sighting(Probe.UNKNOWN, "nothing to log in with", restorable)
                 seen = self._try(login, self._view(login), value)

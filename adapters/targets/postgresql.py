@@ -32,6 +32,7 @@ from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds, 
 _NAME_BYTES_MAX: Final = 63
 """PostgreSQL cuts longer names without an error (NAMEDATALEN), and would change another role."""
 _ROLE_QUERY: Final = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s"
+_READABLE_QUERY: Final = "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')"
 _VERIFIER_QUERY: Final = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = %s"
 _VERIFIER: Final = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+|md5[0-9a-f]{32}")
 """Anything else would be taken for a password in the clear."""
@@ -202,6 +203,8 @@ class PostgresqlTarget:
             with connected(self.server, admin.username, password, seconds=seconds, what=what) as connection:
                 if not read(connection, what, _ROLE_QUERY, (username,)):
                     return Sighting(Probe.REFUSED, "there is no such role")
+                if not read(connection, what, _READABLE_QUERY)[0][0]:
+                    return Sighting(Probe.ACCEPTED, "our own login may not see whether the role has a password")
                 rows = read(connection, what, _VERIFIER_QUERY, (username,))
         except PortError as error:
             return Sighting(Probe.UNKNOWN, error.why)

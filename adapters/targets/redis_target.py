@@ -285,6 +285,8 @@ class RedisTarget:
             shown = value
         elif common and all(len(digests) == 1 for digests in held):
             shown = CredentialValue(value.username, Secret(common.pop()), Form.VERIFIER)
+        if value.secret is None and shown is None:
+            return Sighting(Probe.ACCEPTED, "the user has passwords, and not one that is the same on every node")
         return Sighting(Probe.UNKNOWN, "nothing to log in with", shown)
 
 

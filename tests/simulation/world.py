@@ -258,7 +258,7 @@ class Simulation:
             clock=self.clock,
             ids=SeededIds(self.seed * 1000 + self._processes),
             entropy=self.entropy,
-            bind=lambda service, environment: binding,
+            bind=lambda service, environment, plan: binding,
             hold=_hold,
             owner=owner,
             actor="simulation",

@@ -247,7 +247,7 @@ class Bench:
             clock=self.clock,
             ids=self.random,
             entropy=self.random,
-            bind=lambda service, environment: binding,
+            bind=lambda service, environment, plan: binding,
             hold=self._hold,
             owner=owner,
             actor="ada",

@@ -41,7 +41,7 @@ def overlap(value: Any) -> list[str]:
     bench = Bench(Strategy.DUAL)
     credential = bench.credential
     held = Version(FIRST, "app")
-    command = StartRotation(SERVICE, ENVIRONMENT, bench.plan(), bench.logins, "process-1", held=held)
+    command = StartRotation(SERVICE, ENVIRONMENT, bench.plan(), bench.logins, "process-1", old=held)
     rotation_id = UUID(int=9)
     (started,), noted = opened(command, credential, rotation_id, open_rotation=None, until="")
     assert isinstance(started, e.RotationStarted)
