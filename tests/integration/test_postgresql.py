@@ -300,7 +300,7 @@ def test_a_login_is_empty_where_the_server_shows_it(here: Site) -> None:
     full, ordinary = here.target(Strategy.ALTERNATING), here.target(Strategy.ALTERNATING, admin=_ordinary_admin(here))
     absent, bare = CredentialValue(here.pair[0], None), CredentialValue(here.owner, None)
     assert [full.probe(each).probe for each in (absent, bare)] == [Probe.REFUSED, Probe.REFUSED]
-    assert [ordinary.probe(each).probe for each in (absent, bare)] == [Probe.REFUSED, Probe.UNKNOWN]
+    assert [ordinary.probe(each).probe for each in (absent, bare)] == [Probe.REFUSED, Probe.ACCEPTED]
     full.apply(value(here.pair[0]), tag="1", deadline=soon())
     held = full.probe(absent)
     assert (held.probe, held.restorable is not None) == (Probe.UNKNOWN, True)

@@ -159,10 +159,10 @@ _DIGESTS = [sha256(f"canary-{name}".encode()).hexdigest() for name in ("one", "t
         (None, Probe.REFUSED),
         (["on", "resetpass"], Probe.REFUSED),
         (["off", "resetpass"], Probe.REFUSED),
-        (["on", "nopass"], Probe.UNKNOWN),
+        (["on", "nopass"], Probe.ACCEPTED),
         (["on", f"#{_DIGESTS[0]}"], Probe.UNKNOWN),
-        (["off", f"#{_DIGESTS[0]}"], Probe.UNKNOWN),
-        (["on", *(f"#{digest}" for digest in _DIGESTS)], Probe.UNKNOWN),
+        (["off", f"#{_DIGESTS[0]}"], Probe.ACCEPTED),
+        (["on", *(f"#{digest}" for digest in _DIGESTS)], Probe.ACCEPTED),
     ],
     ids=["absent", "no-password", "off", "nopass", "one-password", "one-password-off", "two-passwords"],
 )
@@ -183,7 +183,7 @@ def test_a_login_is_empty_only_where_it_is_on_every_node(node: servers.RedisServ
     here, blank = target_on(node, other, admin=node.password), CredentialValue("app", None)
     assert here.probe(blank).probe is Probe.REFUSED
     run(other, "ACL", "SETUSER", "app", "on", f"#{_DIGESTS[0]}")
-    assert here.probe(blank).probe is Probe.UNKNOWN
+    assert here.probe(blank).probe is Probe.ACCEPTED
     run(other, "ACL", "DELUSER", "app")
     other.kill()
     assert here.probe(blank).probe is Probe.UNKNOWN
