@@ -12,6 +12,7 @@ import click
 
 from adapters.cli import lookup
 from adapters.cli.driving import Patience, drive, report, worst
+from adapters.cli.ready import require_drivable, require_ready
 from adapters.cli.shared import LENGTH, changing, shared_options
 from engine.commands import end_grace, go_back
 from engine.commands import retry as retried
@@ -67,6 +68,7 @@ def _resume(session: Session, rotation: Rotation, patience: Patience) -> ExitCod
     back = goes_back and not rotation.automatic
     if rests(rotation.state):
         return report(session, rotation, back=back)
+    require_drivable(session.installation, rotation, wait_grace=patience.grace)
     return drive(session, rotation.id, patience, back=back)
 
 
@@ -99,14 +101,21 @@ def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
 def back(
     session: Session, rotation: Rotation, patience: Patience, *, command: str, dry_run: bool, reason: str
 ) -> ExitCode:
-    """Take a rotation back and drive it there; raises `IllegalCommand` where there is no way back."""
-    world, operations = session.installation.world, session.installation.operations
-    if dry_run:
+    """Take a rotation back and drive it there.
+
+    Raises `IllegalCommand` where there is no way back, and what `require_ready` raises; nothing is recorded then.
+    """
+    installation = session.installation
+    world, operations = installation.world, installation.operations
+    is_going = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK)
+    if not is_going:
         go_back(rotation, world.credential(rotation.service, rotation.environment), command=command, reason=reason)
+    require_ready(installation, rotation.service, rotation.environment, rotation.plan)
+    if dry_run:
         session.console.out(f"{rotation.service}: would go back to {rotation.previous or 'what was there before'}")
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {rotation.id} drives on what was begun."
-    if rotation.state not in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK):
+    if not is_going:
         operations.go_back(rotation.id, command=command, reason=reason)
     return drive(session, rotation.id, patience, back=True)
 
@@ -121,8 +130,9 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
     """Try a rollback that failed again."""
     found = lookup.rotation(session.installation, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
+    retried(found, reason=reason)  # Refused before stores and secrets are asked for.
+    require_ready(session.installation, found.service, found.environment, found.plan)
     if dry_run:
-        retried(found, reason=reason)
         session.console.out(
             f"{found.service}: would try to go back to {found.previous or 'what was there before'} again"
         )
@@ -144,8 +154,10 @@ def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.COMPLETED:
         return report(session, found)
+    if found.state is not State.RETIRING:
+        end_grace(found)  # Refused before stores and secrets are asked for.
+    require_ready(session.installation, found.service, found.environment, found.plan)
     if dry_run:
-        end_grace(found)
         session.console.out(f"{found.service}: would make {found.previous or 'every older version'} unusable")
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."

@@ -11,6 +11,7 @@ import click
 
 from adapters.cli import lookup
 from adapters.cli.driving import ROTATION, Patience, drive
+from adapters.cli.ready import require_ready
 from adapters.cli.refusals import NotConfirmed
 from adapters.cli.resume import back
 from adapters.cli.shared import LENGTH, changing, shared_options
@@ -77,6 +78,8 @@ def rollback(
     version = _wanted(session, found, credential, to)
     if version == credential.current:
         return _already(session, found, credential)
+    plan = installation.plan(found)
+    require_ready(installation, found.name, found.environment, plan)
     if dry_run:
         session.console.out(
             f"{found.name}: would go from {credential.current and credential.current.id} to {version.id}"
@@ -88,7 +91,7 @@ def rollback(
     rotation_id = installation.operations.roll_back_to(
         found.name,
         found.environment,
-        installation.plan(found),
+        plan,
         version,
         logins=found.usernames,
         reason=reason,

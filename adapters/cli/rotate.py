@@ -13,6 +13,7 @@ import click
 from adapters.cli import lookup, standing
 from adapters.cli.driving import Patience, drive, report, worst
 from adapters.cli.plan import show
+from adapters.cli.ready import require_ready
 from adapters.cli.refusals import BadInput, NotReady, NotSupportedYet, SameCredential
 from adapters.cli.shared import LENGTH, changing, shared_options
 from adapters.cli.values import given_value
@@ -129,14 +130,14 @@ def _ready(session: Session, service: Service) -> Plan:
     """Return the plan if the rotation could begin now, nothing recorded yet.
 
     Raises `RotationOpen` and `InGrace`, `StrategyImpossible`, `NotReady` where the target is out of reach or
-    refuses our own login, and what the store raises.
+    refuses our own login, and what `require_ready` raises.
     """
     installation = session.installation
     rotation = installation.operations.open_rotation(service.name, service.environment)
     if rotation is not None:
         refuse_second(rotation, until=to_text(rotation.grace.wall) if rotation.grace else "")
     plan = installation.plan(service)
-    binding = installation.binding(service)
+    binding = require_ready(installation, service.name, service.environment, plan)
     held = binding.store.versions(plan.path)
     named = {"service": service.name, "environment": service.environment}
     if isinstance(binding.target, Checkable):

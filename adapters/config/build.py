@@ -140,6 +140,17 @@ class Wiring:
         entry = self.service(service)
         return [PublishedPlace(each, entry, self.store(each.keys.store)) for each in entry.publish]
 
+    def read_secrets(self, service: str, store: str) -> None:
+        """Read every secret that a service's target and a store refer to, and forget them again.
+
+        Raises `MissingSecret` where one is not there, and what else reading it raises.
+        """
+        stored, entry = self.configuration.stores[store], self.service(service)
+        for options, path in ((stored.options, ("secretStores", store)), (entry.options, ("services", service))):
+            read = self._reader(options, path)
+            for _, reference in references(options, path):
+                read(reference)
+
     def plan_for(self, service: str, capabilities: TargetCapabilities) -> Plan:
         """Return the plan of a rotation; raises `StrategyImpossible` where the target cannot do it."""
         return plan_for(self.service(service), capabilities)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.adapter import Reference
-from engine.errors import Rejected, Unavailable
+from engine.errors import ExitCode, Rejected, Unavailable
 from engine.ports import SecretStore
 from engine.values import CURRENT, Form, Secret
 
@@ -24,11 +24,22 @@ _SHARED: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
+class MissingSecret(Rejected):
+    """{what}: {why}.
+
+    The reference leads to nothing: what is wrong is the configuration, or where keyturn is run.
+    """
+
+    exit_code = ExitCode.USAGE
+    hint = "Put the secret there, or correct the reference, and repeat the command."
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceReader:
     """Reads the references of one service or store; call it with the reference.
 
-    Raises `Rejected` where the reference leads nowhere, `Unavailable` where it may later. A file loses one newline
+    Raises `MissingSecret` where the reference leads nowhere, `Rejected` where what is there cannot be used,
+    `Unavailable` where it may be later. A file loses one newline
     at its end; relative paths of files start at `base`. `keys` tells where each reference stands, for messages.
     """
 
@@ -52,13 +63,13 @@ class ReferenceReader:
     def _variable(self, name: str, what: str) -> Secret:
         value = self.variables.get(name)
         if not value:
-            raise Rejected(what=what, why="the environment variable is not set, or empty")
+            raise MissingSecret(what=what, why="the environment variable is not set, or empty")
         return Secret(value)
 
     def _stored(self, reference: Reference, what: str) -> Secret:
         value = self.store(reference.store).read(reference.location, CURRENT)
         if value is None:
-            raise Rejected(what=what, why="the store holds nothing there")
+            raise MissingSecret(what=what, why="the store holds nothing there")
         if reference.field == "username":
             return Secret(value.username)
         if value.secret is None or value.form is not Form.PLAIN:
@@ -86,7 +97,7 @@ def _file(path: Path, what: str) -> Secret:
             _refuse_shared(os.fstat(file.fileno()), what)
             raw = file.read(BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
-        raise Rejected(what=what, why="there is no such file") from None
+        raise MissingSecret(what=what, why="there is no such file") from None
     except PermissionError:
         raise Rejected(what=what, why="the file may not be read by this user") from None
     except OSError as error:
