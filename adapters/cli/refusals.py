@@ -48,6 +48,13 @@ class NothingNamed(KeyturnError):
     hint = "Name services, or give --all."
 
 
+class ServiceGone(KeyturnError):
+    """Rotation {rotation_id} is {state}, and its service {service} ({environment}) is not in the configuration."""
+
+    exit_code = ExitCode.USAGE
+    hint = "Put the service back under that name and environment; then: keyturn resume {rotation_id}."
+
+
 class BadInput(KeyturnError):
     """{what}: {why}."""
 

@@ -44,25 +44,35 @@ def resume(
     A rotation is named by its id, the beginning of it, or its service. Nothing is decided by this, so where
     nothing is to be done, nothing is recorded.
     """
-    installation = session.installation
     if rotations:
-        found = [lookup.rotation(installation, name) for name in dict.fromkeys(rotations)]
+        found = [lookup.rotation(session, name) for name in dict.fromkeys(rotations)]
     else:
-        found = lookup.unfinished(installation)
-    if not found:
-        session.console.say("nothing is unfinished")
-    if dry_run:
-        for rotation in found:
-            session.console.out(f"{rotation.service}: {_next(session, rotation)}")
-        return ExitCode.DONE
+        found = lookup.unfinished(session)
     patience = Patience(timeout, wait_grace)
-    acts = [partial(_resume, session, rotation, patience) for rotation in found]
-    if len(acts) == 1:
-        return acts[0]()
-    return worst([session.reported(act) for act in acts])
+    act = _preview if dry_run else partial(_resume, patience)
+    codes = [session.reported(partial(act, session, rotation)) for rotation in found]
+    if not rotations:
+        # Behind what can be driven, which needs no view.
+        codes.append(session.reported(partial(_tell_of_stranded, session)))
+        if codes == [ExitCode.DONE]:
+            session.console.say("nothing is unfinished")
+    return worst(codes)
 
 
-def _resume(session: Session, rotation: Rotation, patience: Patience) -> ExitCode:
+def _tell_of_stranded(session: Session) -> ExitCode:
+    """Tell of every open rotation that nothing can be done about while its service is not configured."""
+    stranded = lookup.stranded(session)
+    for each in stranded:
+        session.console.trouble(each.message, advice=each.advice)
+    return ExitCode.USAGE if stranded else ExitCode.DONE
+
+
+def _preview(session: Session, rotation: Rotation) -> ExitCode:
+    session.console.out(f"{rotation.service}: {_next(session, rotation)}")
+    return ExitCode.DONE
+
+
+def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCode:
     session.where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
     goes_back = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
     back = goes_back and not rotation.automatic
@@ -91,7 +101,7 @@ def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
 
     The stores, the target and whoever has the new version return to the old one.
     """
-    found = lookup.rotation(session.installation, rotation)
+    found = lookup.rotation(session, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.ROLLED_BACK:
         return report(session, found, back=True)
@@ -128,7 +138,7 @@ def back(
 @click.pass_obj
 def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
     """Try a rollback that failed again."""
-    found = lookup.rotation(session.installation, rotation)
+    found = lookup.rotation(session, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     retried(found, reason=reason)  # Refused before stores and secrets are asked for.
     require_ready(session.installation, found.service, found.environment, found.plan)
@@ -150,7 +160,7 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
 @click.pass_obj
 def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
     """End the grace period of a rotation now: the old version becomes unusable, and there is no way back."""
-    found = lookup.rotation(session.installation, rotation)
+    found = lookup.rotation(session, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.COMPLETED:
         return report(session, found)
