@@ -277,7 +277,10 @@ def _forget(performance: Performance) -> None:
         return
     credential = world.credential(rotation.service, rotation.environment)
     held = performance.store.versions(performance.path)
-    gone = destroyable(rotation, credential, held, now=world.clock.now())
-    for version in gone:
+    told = {fact.body.version for fact in world.log.stream(credential.id) if isinstance(fact.body, e.VersionDestroyed)}
+    told -= {held.current, held.previous, held.pending, *(version.id for version in credential.known)}
+    for version in told.intersection(held.versions):  # a process ended between the record and the deletion
+        performance.store.discard(performance.path, version, destroy=True)
+    for version in destroyable(rotation, credential, held, now=world.clock.now()):
         performance.note([e.VersionDestroyed(version)])
         performance.store.discard(performance.path, version, destroy=True)

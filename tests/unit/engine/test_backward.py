@@ -9,13 +9,13 @@ import pytest
 
 from adapters.targets.memory_options import Fault, MemoryOptions
 from engine import events as e
-from engine.errors import Rejected, Unavailable, Uncertain
+from engine.errors import IllegalCommand, Rejected, Unavailable, Uncertain
 from engine.machine import State
 from engine.plan import LoginBudget, Strategy
 from engine.ports import Probe, Sighting
 from engine.rotation import Rotation
 from engine.values import SECOND, CredentialValue, Microseconds, Secret
-from tests.unit.engine.bench import FIRST, PATH, Bench, answers, fails, lost, works
+from tests.unit.engine.bench import FIRST, HOUR, PATH, Bench, after, answers, fails, lost, works
 
 SHOWS = MemoryOptions(shows_restorable=True)
 
@@ -192,17 +192,27 @@ def test_where_nobody_ever_held_what_was_made_it_is_revoked() -> None:
 # --- verifiers --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", ["verifying", "monitoring"])
-def test_a_captured_verifier_is_set_back_and_seen_in_force(state: str) -> None:
+def test_a_captured_verifier_is_set_back_and_seen_in_force() -> None:
     """Its plain value, which nobody but the consumers know, works again; no place is given a verifier."""
     bench = Bench(known=False, options=SHOWS, places=["dotenv:A"])
     rotation_id = bench.start()
-    ended = abort(bench, rotation_id, state)
+    abort(bench, rotation_id, "verifying")
     assert bench.initial is not None
     assert bench.target.accepts(bench.initial)
     assert bench.bodies(rotation_id, e.RollbackVerified) == [e.RollbackVerified("verifier")]
-    assert [version for _, version in bench.places[0].published] == ([ended.candidate] if state == "monitoring" else [])
-    assert bench.held.current == (ended.previous if state == "monitoring" else None)
+    assert bench.places[0].published == []
+    assert bench.held.current is None
+
+
+@pytest.mark.parametrize("state", ["promoting", "monitoring"])
+def test_once_promotion_began_nobody_is_sent_back_to_a_verifier(state: str) -> None:
+    """The store has nothing else to call current: consumers cannot log in with what was captured."""
+    bench = Bench(known=False, options=SHOWS)
+    rotation_id = bench.start()
+    with pytest.raises(IllegalCommand, match=f"abort is not possible while the rotation is {state}"):
+        abort(bench, rotation_id, state)
+    ended = bench.drive(rotation_id)
+    assert (ended.state, bench.held.current) == (State.COMPLETED, ended.candidate)
 
 
 def test_a_verifier_that_is_not_seen_in_force_is_no_rollback() -> None:
@@ -215,12 +225,15 @@ def test_a_verifier_that_is_not_seen_in_force_is_no_rollback() -> None:
     assert bench.drive(rotation_id).state is State.ROLLBACK_FAILED
 
 
-def test_a_verifier_that_the_target_does_not_show_but_accepts_is_in_force() -> None:
+def test_a_verifier_is_in_force_only_where_the_target_shows_it() -> None:
+    """ACCEPTED says that the login holds some value, and not which."""
     bench = Bench(known=False, options=SHOWS)
     rotation_id = bench.start()
     bench.until("verifying", rotation_id)
     bench.operations().go_back(rotation_id, command="abort")
-    bench.at("target.probe", answers(Sighting(Probe.ACCEPTED)))
+    bench.at("target.probe", *[answers(Sighting(Probe.ACCEPTED))] * 3)
+    assert bench.drive(rotation_id).state is State.ROLLBACK_FAILED
+    bench.operations().retry(rotation_id)
     assert bench.drive(rotation_id).state is State.ROLLED_BACK
 
 
@@ -250,10 +263,49 @@ def test_a_look_without_an_answer_is_taken_again() -> None:
     assert bench.drive(rotation_id).state is State.ROLLED_BACK
 
 
+def test_a_look_that_comes_after_the_timeout_proves_nothing() -> None:
+    """A rollback is seen, or it is not: an answer that late is taken again, and then a person must know."""
+    bench = Bench(rollback_timeout=Microseconds(2 * SECOND))
+    rotation_id = bench.start()
+    bench.until("verifying", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    slow = after(lambda: bench.clock.wait(Microseconds(2 * SECOND)))
+    bench.at("target.probe", *[slow] * 3)
+    ended = bench.drive(rotation_id)
+    assert (ended.state, ended.failures) == (State.ROLLBACK_FAILED, 0)
+    assert ended.cause is not None
+    assert "seeing the previous version accepted: the answer came after the rollback timeout" in ended.cause.message
+    bench.operations().retry(rotation_id)
+    bench.at("target.probe", slow, works)
+    assert bench.drive(rotation_id).state is State.ROLLED_BACK
+
+
+@pytest.mark.parametrize(("timeout", "window"), [(2, 5), (9, 7)])
+def test_the_target_has_as_long_to_go_back_as_the_shorter_of_the_two(timeout: int, window: int) -> None:
+    """The rollback's timeout, and the window in which any attempt takes effect."""
+    bench = Bench(rollback_timeout=Microseconds(timeout * SECOND), attempt_window=Microseconds(window * SECOND))
+    abort(bench, bench.start(), "verifying")
+    call = bench.call("target.restore")
+    assert call.kwargs["deadline"] - call.at == min(timeout, window) * SECOND
+
+
+@pytest.mark.parametrize("state", ["rolling_back", "verifying_rollback"])
+def test_a_rollback_that_a_process_left_for_days_has_all_its_tries(state: str) -> None:
+    """Time in which nobody tried is not held against it: one error is followed by another try."""
+    bench = Bench()
+    rotation_id = bench.start()
+    bench.at("store.promote", fails(Rejected))
+    bench.until(state, rotation_id)
+    bench.clock.wait(Microseconds(72 * HOUR))
+    bench.at("target.restore", fails(Unavailable))
+    bench.at("target.probe", answers(Sighting(Probe.UNKNOWN)))
+    assert bench.drive(rotation_id).state is State.ROLLED_BACK
+    assert len(bench.bodies(rotation_id, e.EffectPostponed)) == (2 if state == "rolling_back" else 1)
+
+
 def test_proving_a_rollback_stays_within_the_budget_of_wrong_logins() -> None:
     """A restore that was answered and lost is looked at no more often than the target allows."""
-    options = MemoryOptions(lockout_after=3)
-    bench = Bench(options=options, rollback_timeout=Microseconds(10**6 * SECOND))
+    bench = Bench(options=MemoryOptions(lockout_after=3))
     rotation_id = bench.start()
     bench.at("target.restore", answers(None))
     most: list[int] = []

@@ -47,13 +47,10 @@ def begin(
 
 
 def test_a_start_names_the_next_version_and_what_it_replaces() -> None:
-    started, noted = begin(command(reason="leaked"), credential(Version("v4", "app"), ordinal=4))
-    assert (started.version, started.login, started.previous, started.previous_login) == (
-        "v5-aabbcc",
-        "app",
-        "v4",
-        "app",
-    )
+    old = Version("v4", "app")
+    started, noted = begin(command(reason="leaked", old=old, label="v4"), credential(old, ordinal=4))
+    assert (started.version, started.login) == ("v5-aabbcc", "app")
+    assert (started.previous, started.previous_login, started.label) == ("v4", "app", "v4")
     assert (started.kind, started.reason, started.owner, started.imported) == (Kind.ROTATION, "leaked", "host:1", False)
     assert noted == [e.RotationOpened(NEW, "app-db", "production", "v5-aabbcc", 5, "app")]
 
@@ -61,6 +58,23 @@ def test_a_start_names_the_next_version_and_what_it_replaces() -> None:
 def test_the_first_rotation_replaces_nothing_that_is_known() -> None:
     started, _ = begin(command(), credential())
     assert (started.version, started.previous, started.previous_login) == ("v1-aabbcc", None, None)
+    assert started.label is None
+
+
+def test_what_no_store_holds_any_more_is_not_replaced() -> None:
+    """Whatever the log says: it could not be gone back to. The version is numbered on."""
+    started, noted = begin(command(), credential(Version("v4", "app"), ordinal=4))
+    assert (started.version, started.previous, started.previous_login) == ("v5-aabbcc", None, None)
+    assert [type(event) for event in noted] == [e.RotationOpened]
+
+
+def test_what_promotion_is_to_find_is_what_the_store_said_and_not_what_is_replaced() -> None:
+    """An old version may be known that no label points at, and a label may point at what nobody knows."""
+    old = Version("v4", "app")
+    unlabelled, _ = begin(command(old=old), credential(old, ordinal=4))
+    assert (unlabelled.previous, unlabelled.label) == ("v4", None)
+    strange, _ = begin(command(label="gone"), credential(ordinal=4))
+    assert (strange.previous, strange.label) == (None, "gone")
 
 
 def test_a_given_value_is_told_as_imported() -> None:
@@ -70,8 +84,8 @@ def test_a_given_value_is_told_as_imported() -> None:
 def test_what_the_store_calls_current_is_taken_over_before_what_the_log_says() -> None:
     """Consumers read the store, so that is the version which must go on working."""
     held = Version("from-outside", "app")
-    started, noted = begin(command(held=held), credential(Version("v4", "app"), ordinal=4))
-    assert started.previous == "from-outside"
+    started, noted = begin(command(old=held, label="from-outside"), credential(Version("v4", "app"), ordinal=4))
+    assert (started.previous, started.label) == ("from-outside", "from-outside")
     assert noted[0] == e.VersionAdopted("from-outside", "app")
     assert isinstance(noted[1], e.RotationOpened)
 
@@ -86,8 +100,8 @@ def test_what_earlier_rotations_left_is_carried_into_this_one() -> None:
     ("current", "login"), [(None, "app_a"), ("app_a", "app_b"), ("app_b", "app_a"), ("app", "app_a")]
 )
 def test_of_two_logins_the_one_that_is_not_in_use_gets_the_new_version(current: str | None, login: str) -> None:
-    lineage = [Version("v1", current)] if current else []
-    started, noted = begin(command(Strategy.ALTERNATING, "app_a", "app_b"), credential(*lineage))
+    old = Version("v1", current) if current else None
+    started, noted = begin(command(Strategy.ALTERNATING, "app_a", "app_b", old=old), credential())
     assert started.login == login
     assert isinstance(noted[-1], e.RotationOpened)
     assert noted[-1].login == login
@@ -111,15 +125,16 @@ def test_grace_is_for_where_both_versions_can_be_valid(
     strategy: Strategy, logins: tuple[str, ...], current: str | None, *, overlap: bool
 ) -> None:
     """Decided by what is there, whatever the configuration hoped for."""
-    lineage = [Version("v1", current)] if current else []
-    started, _ = begin(command(strategy, *logins), credential(*lineage))
+    old = Version("v1", current) if current else None
+    started, _ = begin(command(strategy, *logins, old=old), credential())
     assert (started.plan.overlap, started.plan.grace) == (overlap, 60 if overlap else 0)
 
 
 def test_going_back_to_a_version_is_a_rotation_of_its_own_without_grace() -> None:
     """It has the version's own id and login; the target may accept it already, so it counts as imported."""
-    wanted = command(Strategy.ALTERNATING, "app_a", "app_b", to=Version("v2", "app_b"))
-    started, noted = begin(wanted, credential(Version("v3", "app_a"), ordinal=3))
+    old = Version("v3", "app_a")
+    wanted = command(Strategy.ALTERNATING, "app_a", "app_b", to=Version("v2", "app_b"), old=old, label="v3")
+    started, noted = begin(wanted, credential(old, ordinal=3))
     assert (started.kind, started.version, started.login, started.imported) == (Kind.ROLLBACK, "v2", "app_b", True)
     assert (started.plan.overlap, started.plan.grace) == (True, 0)
     assert noted == [e.RotationOpened(NEW, "app-db", "production", "v2", 4, "app_b")]

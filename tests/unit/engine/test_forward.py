@@ -11,7 +11,7 @@ from engine.errors import Rejected, Unavailable, Uncertain
 from engine.machine import State
 from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.ports import Probe, Sighting, Verification
-from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds, Secret
+from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret
 from tests.unit.engine.bench import FIRST, HOUR, PATH, Bench, Died, after, answers, dies, fails, lost, works
 
 SHOWS = MemoryOptions(shows_restorable=True)
@@ -77,53 +77,6 @@ def test_a_given_value_that_was_staged_needs_not_be_given_again() -> None:
         bench.drive(rotation_id, given=GIVEN)
     assert bench.drive(rotation_id).state is State.COMPLETED
     assert bench.value("current").secret == GIVEN
-
-
-def test_what_nobody_knows_is_captured_before_it_is_replaced() -> None:
-    """The verifier that the target shows goes into the store, as the version to go back to."""
-    bench = Bench(known=False, options=SHOWS)
-    rotation_id = bench.start()
-    staged = bench.until("applying", rotation_id)
-    assert staged.previous == f"v0-{rotation_id.hex[:6]}"
-    assert (staged.captured, staged.previous_login) == (True, "app")
-    assert bench.value(staged.previous).form is Form.VERIFIER
-    assert (bench.held.pending, bench.held.current) == (staged.candidate, None)
-    assert bench.noted(e.VersionAdopted) == [e.VersionAdopted(staged.previous, "app")]
-    assert bench.drive(rotation_id).state is State.COMPLETED
-    assert bench.names(rotation_id)[:3] == ["RotationStarted", "PreviousCaptured", "CandidateStaged"]
-
-
-def test_what_was_captured_is_held_and_not_pending() -> None:
-    """Nothing is to be made of it."""
-    bench = Bench(known=False, options=SHOWS)
-    bench.at("store.stage", works, fails(Rejected))
-    ended = bench.rotate()
-    assert (ended.state, bench.held.pending, bench.held.versions) == (State.FAILED, None, (ended.previous,))
-
-
-@pytest.mark.parametrize(
-    ("bench", "captures"),
-    [
-        (Bench(known=False, options=SHOWS), True),
-        (Bench(Strategy.ALTERNATING, known=False, options=SHOWS), True),
-        (Bench(Strategy.SCRIPT, known=False, options=SHOWS), True),
-        (Bench(known=False, options=SHOWS, settable=False), False),
-        (Bench(known=False), False),
-        (Bench(Strategy.DUAL, known=False, options=SHOWS), False),
-        (Bench(options=SHOWS), False),
-    ],
-    ids=["single", "alternating", "script", "not settable", "not shown", "dual", "known"],
-)
-def test_only_what_would_be_lost_and_can_be_set_back_is_captured(bench: Bench, *, captures: bool) -> None:
-    assert ("PreviousCaptured" in bench.names(bench.rotate().id)) is captures
-
-
-@pytest.mark.parametrize(("probe", "vacant"), [(Probe.REFUSED, True), (Probe.UNKNOWN, False), (Probe.ACCEPTED, False)])
-def test_a_login_is_vacant_only_where_the_target_showed_it(probe: Probe, *, vacant: bool) -> None:
-    bench = Bench(vacant=True)
-    rotation_id = bench.start()
-    bench.at("target.probe", answers(Sighting(probe)))
-    assert bench.drive(rotation_id).vacant is vacant
 
 
 def test_a_target_that_makes_the_value_has_only_its_version_reserved() -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from adapters.stores.memory import MemoryStore
 from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
 from engine.credential import Version
@@ -109,7 +110,7 @@ def test_what_the_store_holds_already_is_taken_over_as_the_old_version() -> None
     """Whether the log knows another version or none."""
     bench = Bench()
     first = bench.rotation(bench.start())
-    assert (first.previous, first.previous_login) == (FIRST, "app")
+    assert (first.previous, first.previous_login, first.label) == (FIRST, "app", FIRST)
     bench.drive(first.id)
     foreign = CredentialValue("app", Secret("canary-foreign"))
     bench.store.promote(PATH, "foreign", foreign, expected=first.candidate)
@@ -124,10 +125,36 @@ def test_what_the_log_knows_already_is_not_taken_over_again() -> None:
     assert len(bench.noted(e.VersionAdopted)) == 1
 
 
-def test_a_label_without_a_value_is_nothing_to_take_over() -> None:
+def test_a_label_without_a_value_is_still_what_the_store_calls_current() -> None:
+    """Promotion must find that label; whose value it was is read from the configuration."""
     bench = Bench()
     bench.at("store.read", answers(None))
-    assert bench.rotation(bench.start()).previous is None
+    started = bench.rotation(bench.start())
+    assert (started.previous, started.previous_login, started.label) == (FIRST, "app", FIRST)
+
+
+def test_an_old_version_that_the_store_lost_is_none_to_replace() -> None:
+    """It could not be gone back to; the login is taken over anew, and the rotation completes."""
+    bench = Bench()
+    first = bench.rotate()
+    bench.store = MemoryStore()
+    started = bench.rotation(bench.start())
+    assert (started.previous, started.label, bench.credential.current) == (None, None, Version(first.candidate, "app"))
+    assert bench.drive(started.id).state is State.COMPLETED
+    assert bench.held.current == started.candidate
+
+
+def test_an_old_version_that_lost_its_label_is_replaced_all_the_same() -> None:
+    """The store holds its value still: it is what the rotation goes back to, until promotion begins."""
+    bench = Bench()
+    first = bench.rotate()
+    old = bench.value(first.candidate)
+    bench.store = MemoryStore()
+    bench.store.stage(PATH, first.candidate, old)
+    started = bench.rotation(bench.start())
+    assert (started.previous, started.label) == (first.candidate, None)
+    assert bench.drive(started.id).state is State.COMPLETED
+    assert not bench.target.accepts(old)
 
 
 def test_a_held_value_without_a_login_has_that_of_the_configuration() -> None:

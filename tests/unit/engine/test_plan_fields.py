@@ -41,7 +41,7 @@ def overlap(value: Any) -> list[str]:
     bench = Bench(Strategy.DUAL)
     credential = bench.credential
     held = Version(FIRST, "app")
-    command = StartRotation(SERVICE, ENVIRONMENT, bench.plan(), bench.logins, "process-1", old=held)
+    command = StartRotation(SERVICE, ENVIRONMENT, bench.plan(), bench.logins, "process-1", old=held, label=FIRST)
     rotation_id = UUID(int=9)
     (started,), noted = opened(command, credential, rotation_id, open_rotation=None, until="")
     assert isinstance(started, e.RotationStarted)
@@ -182,30 +182,27 @@ def rollback_on_verification_failure(value: Any) -> tuple[State, State]:
     return verified, _gives_up(Bench(rollback_on_verification_failure=value), "store.promote", fails(Rejected))
 
 
-def _backwards(bench: Bench, step: Callable[[Callable[[], Any]], Any]) -> int:
-    """Return how often the target was asked to go back before a person was needed."""
+def rollback_timeout(value: Microseconds) -> tuple[int, State]:
+    """How long the target has to go back, and how it ends where every look after that takes three seconds."""
+    bench = Bench(rollback_timeout=value)
     rotation_id = bench.start()
     bench.until("verifying", rotation_id)
     bench.operations().go_back(rotation_id, command="abort")
-    bench.at("target.restore", *[step] * 20)
-    assert bench.drive(rotation_id).state is State.ROLLBACK_FAILED
-    return len(bench.asked("target.restore"))
-
-
-def rollback_timeout(value: Microseconds) -> int:
-    """How often it is tried to go back where each try takes a minute."""
-    bench = Bench(rollback_timeout=value, rollback_retries=9)
-
-    def slow(effect: Callable[[], Any]) -> Any:
-        bench.clock.wait(Microseconds(60 * S))
-        return fails()(effect)
-
-    return _backwards(bench, slow)
+    bench.at("target.probe", *[after(lambda: bench.clock.wait(Microseconds(3 * S)))] * 9)
+    ended = bench.drive(rotation_id)
+    call = bench.call("target.restore", 0)
+    return int(call.kwargs["deadline"] - call.at), ended.state
 
 
 def rollback_retries(value: int) -> int:
-    """How often it is tried to go back."""
-    return _backwards(Bench(rollback_retries=value), fails())
+    """How often it is tried to go back before a person is needed."""
+    bench = Bench(rollback_retries=value)
+    rotation_id = bench.start()
+    bench.until("verifying", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    bench.at("target.restore", *[fails()] * 20)
+    assert bench.drive(rotation_id).state is State.ROLLBACK_FAILED
+    return len(bench.asked("target.restore"))
 
 
 def password_length(value: int) -> int:
@@ -263,7 +260,10 @@ FIELDS: Final = [
         rollback_on_verification_failure,
         ((True, (State.ROLLED_BACK, State.ROLLED_BACK)), (False, (State.FAILED, State.ROLLED_BACK))),
     ),
-    Field(rollback_timeout, ((Microseconds(30 * S), 5), (Microseconds(5 * S), 1))),
+    Field(
+        rollback_timeout,
+        ((Microseconds(30 * S), (5 * S, State.ROLLED_BACK)), (Microseconds(2 * S), (2 * S, State.ROLLBACK_FAILED))),
+    ),
     Field(rollback_retries, ((0, 1), (2, 3))),
     Field(password_length, ((32, 32), (48, 48))),
     Field(password_alphabet, (("ab", {"a", "b"}), ("xyz", {"x", "y", "z"}))),

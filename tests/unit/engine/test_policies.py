@@ -49,7 +49,10 @@ def test_jitter_spreads_over_the_whole_step() -> None:
     ("strategy", "changes", "possible"),
     [
         (Strategy.SINGLE, {}, True),
-        (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED}, True),
+        (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED, "label": "v1"}, True),
+        (Strategy.SINGLE, {"attempts": APPLIED}, True),
+        (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED}, False),
+        (Strategy.DUAL, {"promotable": True, "attempts": APPLIED}, False),
         (Strategy.SINGLE, {"previous": None}, True),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED}, False),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED, "vacant": True}, True),
@@ -58,12 +61,13 @@ def test_jitter_spreads_over_the_whole_step() -> None:
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED}, True),
         (Strategy.ISSUE, {"previous": None, "attempts": APPLIED}, True),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, True),
     ],
 )
 def test_there_is_a_way_back_where_something_works_at_its_end(
     strategy: Strategy, changes: dict[str, Any], *, possible: bool
 ) -> None:
-    """Without an earlier version: while nothing was replaced, and no store calls the candidate current."""
+    """While nothing was replaced, if no earlier version is known; until promotion, if the store called none current."""
     assert can_go_back(rotation(State.PROMOTING, plan(strategy), **changes)) is possible
 
 
@@ -87,9 +91,16 @@ def test_where_nothing_is_to_be_undone_it_fails(state: State, changes: dict[str,
 
 def test_a_store_that_may_call_the_candidate_current_is_taken_back() -> None:
     """Even where the target was never changed: a rollback to what was in force."""
-    assert give_up(rotation(State.PROMOTING, promotable=True), CAUSE) == [
+    assert give_up(rotation(State.PROMOTING, promotable=True, label="v1"), CAUSE) == [
         e.RollbackStarted(automatic=True, cause=CAUSE)
     ]
+
+
+def test_a_store_that_called_nothing_current_is_not_taken_back() -> None:
+    """There is nothing else that it could call current, so that the candidate stays what it is."""
+    unlabelled = rotation(State.PROMOTING, promotable=True, attempts=APPLIED)
+    assert (unlabelled.previous, unlabelled.label) == ("v1", None)
+    assert give_up(unlabelled, CAUSE) == [e.RotationFailed(CAUSE)]
 
 
 @pytest.mark.parametrize(
@@ -172,18 +183,18 @@ def test_behind_the_point_of_no_return_the_only_way_is_forward(error: PortError)
     assert follow(tired, Effect.RETIRE, error) == e.EffectPostponed(cause_of(Effect.RETIRE, error), seconds(61))
 
 
-@pytest.mark.parametrize("state", [State.ROLLING_BACK, State.VERIFYING_ROLLBACK])
-def test_a_rollback_has_so_much_time(state: State) -> None:
-    """The time of a try, for each try that it has; then a person must know."""
+@pytest.mark.parametrize(
+    ("state", "effect"),
+    [
+        (State.APPLYING, Effect.APPLY),
+        (State.ROLLING_BACK, Effect.RESTORE),
+        (State.VERIFYING_ROLLBACK, Effect.VERIFY_ROLLBACK),
+    ],
+)
+def test_time_that_passed_is_no_failure(state: State, effect: Effect) -> None:
+    """A process may have been away for days; what is counted is tries, on the way back as well."""
     the_plan = plan(rollback_timeout=Microseconds(10 * SECOND), rollback_retries=1)
-    back = rotation(state, the_plan)
-    assert isinstance(follow(back, Effect.RESTORE, at=20), e.EffectPostponed)
-    assert isinstance(follow(back, Effect.RESTORE, at=20.1), e.RollbackFailed)
-    assert isinstance(follow(replace(back, entered_at=seconds(1)), Effect.RESTORE, at=20.1), e.EffectPostponed)
-
-
-def test_going_forward_has_all_the_time() -> None:
-    assert isinstance(follow(rotation(State.APPLYING), Effect.APPLY, at=10**6), e.EffectPostponed)
+    assert isinstance(follow(rotation(state, the_plan), effect, at=10**6), e.EffectPostponed)
 
 
 # --- judging a verification ---------------------------------------------------------------------------------------

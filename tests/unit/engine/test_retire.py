@@ -12,8 +12,8 @@ from engine.machine import State
 from engine.plan import LoginBudget, Strategy
 from engine.ports import Probe, Sighting, StoreCapabilities
 from engine.rotation import Rotation
-from engine.values import SECOND, Instant, Microseconds
-from tests.unit.engine.bench import FIRST, HOUR, PATH, Bench, Died, after, answers, dies, fails
+from engine.values import SECOND, CredentialValue, Instant, Microseconds
+from tests.unit.engine.bench import FIRST, HOUR, PATH, Bench, Died, after, answers, dies, fails, works
 
 
 def stalled(bench: Bench) -> Rotation:
@@ -35,10 +35,17 @@ def test_the_old_version_is_taken_away_under_an_attempt() -> None:
 
 
 def test_completed_means_that_the_old_was_refused_and_the_current_accepted() -> None:
+    """The current one before the old one is taken away, or nothing might be left, and once more after it."""
     bench = Bench(Strategy.DUAL)
     ended = bench.rotate()
-    probed = [call.args[0] for call in bench.calls if call.name == "target.probe"]
-    assert probed == [bench.value(FIRST), bench.value("current")]
+    asked = [(call.name, call.args[0]) for call in bench.calls if call.name in ("target.probe", "target.retire")]
+    old, current = bench.value(FIRST), bench.value("current")
+    assert asked == [
+        ("target.probe", current),
+        ("target.retire", old),
+        ("target.probe", old),
+        ("target.probe", current),
+    ]
     assert bench.bodies(ended.id, e.PreviousRetired) == [e.PreviousRetired(refused=True)]
     assert bench.noted(e.VersionRetired) == [e.VersionRetired(FIRST)]
 
@@ -54,15 +61,18 @@ def test_an_old_version_that_is_still_accepted_is_not_retired() -> None:
 
 
 @pytest.mark.parametrize("probe", [Probe.UNKNOWN, Probe.REFUSED, Probe.UNUSABLE])
-def test_a_current_version_that_is_not_accepted_is_not_completed(probe: Probe) -> None:
+@pytest.mark.parametrize(("before", "asked"), [(0, 0), (2, 1)], ids=["at first", "at last"])
+def test_a_current_version_that_is_not_accepted_is_not_completed(probe: Probe, before: int, asked: int) -> None:
+    """Before the old one is taken away, which then stays; and after it, where the rotation stays open."""
     bench = Bench(Strategy.DUAL)
     rotation_id = bench.start()
     bench.until("retiring", rotation_id)
-    bench.at("target.probe", answers(Sighting(Probe.REFUSED)), answers(Sighting(probe, "locked")))
+    bench.at("target.probe", *[works] * before, answers(Sighting(probe, "locked")))
     rotation = bench.drive(rotation_id, patience=lambda rotation, wait: False)
     assert rotation.state is State.RETIRING
     assert rotation.cause is not None
     assert rotation.cause.message.endswith(f"the current version is accepted: the target says {probe} (locked).")
+    assert (len(bench.asked("target.retire")), bench.accepts(FIRST)) == (asked, not asked)
     assert bench.drive(rotation_id).state is State.COMPLETED
 
 
@@ -80,6 +90,7 @@ def test_a_current_version_that_is_refused_is_counted_and_does_not_lock_its_logi
     times = [call.at for call in bench.calls if call.name == "target.probe" and call.args[0] == current]
     assert len(times) >= 3 * 4 * budget.tries
     assert max(sum(at <= other <= at + budget.window for other in times) for at in times) <= budget.tries
+    assert bench.asked("target.retire") == [], "the old version may be the only one that works"
 
 
 @pytest.mark.parametrize("error", [Unavailable, Rejected])
@@ -124,6 +135,44 @@ def test_proving_spends_a_login_of_the_old_version_only() -> None:
     assert bench.bodies(ended.id, e.LoginTried) == [e.LoginTried("app_b")] * 2 + [e.LoginTried("app_a")]
 
 
+# --- what the store lost ------------------------------------------------------------------------------------------
+
+
+def lose(bench: Bench, version: str) -> CredentialValue:
+    """Have the store hold everything but a version, under the labels that it had; return what was lost."""
+    lost, held = bench.value(version), bench.held
+    store = MemoryStore()
+    for kept in held.versions:
+        if kept != version:
+            store.stage(PATH, kept, bench.value(kept))
+    assert held.current is not None
+    store.promote(PATH, held.current, bench.value(held.current), expected=None)
+    bench.store = store
+    return lost
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_an_old_version_that_the_store_lost_is_retired_without_its_value(strategy: Strategy) -> None:
+    """It could not be proven refused, and a rotation that nobody can finish would be worse."""
+    bench = Bench(strategy)
+    rotation_id = bench.start()
+    bench.until("retiring", rotation_id)
+    old = lose(bench, FIRST)
+    ended = bench.drive(rotation_id, patience=lambda rotation, wait: False)
+    assert (ended.state, bench.held.current) == (State.COMPLETED, ended.candidate)
+    assert bench.bodies(rotation_id, e.PreviousRetired) == [e.PreviousRetired(refused=False)]
+    assert bench.noted(e.VersionRetired) == []
+    assert bench.accepts(ended.candidate)
+    asked = bench.call("target.retire").args[0]
+    if strategy is Strategy.DUAL:
+        assert asked is None, "all values of the login but the current one"
+    else:
+        assert asked == CredentialValue(old.username, None), "the login that had it"
+    if strategy not in (Strategy.ISSUE, Strategy.ALTERNATING):  # there it is the target that finds what to take away
+        assert not bench.target.accepts(old)
+    assert bench.rotate().state is State.COMPLETED
+
+
 # --- strays -------------------------------------------------------------------------------------------------------
 
 
@@ -159,8 +208,7 @@ def test_a_stray_that_is_still_accepted_holds_up_the_end() -> None:
     left = stray(bench)
     rotation_id = bench.start()
     bench.until("retiring", rotation_id)
-    refused, accepted = answers(Sighting(Probe.REFUSED)), answers(Sighting(Probe.ACCEPTED))
-    bench.at("target.probe", refused, accepted, accepted)
+    bench.at("target.probe", works, works, works, answers(Sighting(Probe.ACCEPTED)))
     rotation = bench.drive(rotation_id, patience=lambda rotation, wait: False)
     assert rotation.cause is not None
     assert f"the left-over version {left} is refused" in rotation.cause.message
