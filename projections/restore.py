@@ -6,7 +6,8 @@ Rule: pure; what a store holds, and the facts, are given.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from engine.credential import Credential, Version
 from engine.errors import NoRestorePoint, NoSuchPosition
 from engine.facts import Recorded
 from engine.ports import Holdings
-from engine.values import Instant
+from engine.values import CredentialValue, Form, Instant
 from projections.times import from_text
 
 _POSITION: Final = re.compile(r"#([0-9]{1,18})", re.ASCII)
@@ -93,15 +94,34 @@ def restore_points(credential: Credential, holdings: Holdings) -> tuple[Version,
     )
 
 
-def resolve(wanted: Wanted, *, facts: Sequence[Recorded], credential: Credential, points: Sequence[Version]) -> Version:
-    """Return the restore point that is wanted.
+def unreachable(value: CredentialValue | None, *, settable: bool) -> str:
+    """Return why a rollback cannot go to a version of which the store holds `value`; empty where it can.
+
+    `settable` is what the target of its service can do (`Plan.settable`).
+    """
+    if value is None:
+        return "no store holds that version any more"
+    if value.form is Form.VERIFIER:
+        return "only its verifier is held, which nobody can log in with"
+    return "" if settable else "the target cannot be set back to a known value"
+
+
+def resolve(
+    wanted: Wanted,
+    *,
+    facts: Sequence[Recorded],
+    credential: Credential,
+    points: Sequence[Version],
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> Version:
+    """Return the restore point that is wanted. `refused` says of a version id why it is none although it is held.
 
     A version is named by its id, by its number (`v3` for `v3-9c1f2a`), or by a beginning that only one of
     the points has. `facts` are those of the credential and its rotations, in order. Raises `NoRestorePoint`
     saying why, and `NoSuchPosition` for an event that is not among the facts.
     """
     if isinstance(wanted, ByVersion):
-        return _by_version(wanted.text, credential, points)
+        return _by_version(wanted.text, credential, points, refused)
     if isinstance(wanted, AtPosition):
         if all(recorded.position != wanted.position for recorded in facts):
             raise NoSuchPosition(position=f"#{wanted.position}", service=credential.service)
@@ -112,19 +132,20 @@ def resolve(wanted: Wanted, *, facts: Sequence[Recorded], credential: Credential
     if version is None:
         raise _refused(credential, text, "no version was current then", points)
     if version not in points:
-        raise _refused(credential, text, f"{version.id} was current then, and {_absence(version, credential)}", points)
+        why = _absence(version, credential, refused)
+        raise _refused(credential, text, f"{version.id} was current then, and {why}", points)
     return version
 
 
-def _by_version(text: str, credential: Credential, points: Sequence[Version]) -> Version:
-    for matching in _matches(text, points):
+def _by_version(text: str, credential: Credential, points: Sequence[Version], refused: Mapping[str, str]) -> Version:
+    # Surest first, among all: where v1 cannot be reached, it does not mean v12.
+    for matching, known in zip(_matches(text, points), _matches(text, credential.known), strict=True):
         if len(matching) == 1:
             return matching[0]
         if matching:
             raise _refused(credential, text, f"that may be {' or '.join(each.id for each in matching)}", points)
-    for matching in _matches(text, credential.known):
-        if len(matching) == 1:
-            raise _refused(credential, text, _absence(matching[0], credential), points)
+        if len(known) == 1:
+            raise _refused(credential, text, _absence(known[0], credential, refused), points)
     raise _refused(credential, text, "no version that is still held is called so", points)
 
 
@@ -135,9 +156,11 @@ def _matches(text: str, versions: Sequence[Version]) -> Iterator[list[Version]]:
     yield [each for each in versions if text and each.id.startswith(text)]
 
 
-def _absence(version: Version, credential: Credential) -> str:
+def _absence(version: Version, credential: Credential, refused: Mapping[str, str]) -> str:
     """Return why a version that was current once is no restore point."""
-    return "it is the current version" if version == credential.current else "the store does not hold it any more"
+    if version == credential.current:
+        return "it is the current version"
+    return refused.get(version.id, "the store does not hold it any more")
 
 
 def _refused(credential: Credential, wanted: str, why: str, points: Sequence[Version]) -> NoRestorePoint:

@@ -57,6 +57,8 @@ class Standing(msgspec.Struct, frozen=True):
     rotated_before: Instant | None = None
     """The same, as it was when the newest rotation began."""
     last_outcome: State | None = None
+    captured: tuple[str, ...] = ()
+    """The versions of which only a verifier is held: enough to undo a rotation, not to go back to later."""
 
 
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
@@ -69,7 +71,9 @@ def document(standing: Standing) -> dict[str, Any]:
 
     `state` is that of the open rotation; without one it is `failed` where the last one failed and may still
     be taken back, else `ok`, or `never_rotated` where no version is current. `version` is the current one.
-    `restore_points` are the versions that were current, are not now, and were not destroyed, oldest first.
+    `restore_points` are the versions that a rollback can go to, oldest first: they were current, are not now, and
+    were not destroyed. A verifier is none; where the target cannot be set back, only what is still in its grace
+    period is one.
     """
     credential, rotation = standing.credential, standing.rotation
     current = credential.current
@@ -86,10 +90,21 @@ def document(standing: Standing) -> dict[str, Any]:
         "rotation_id": str(rotation.id) if rotation else None,
         "last_rotated_at": standing.last_rotated_at,
         "last_outcome": outcome,
-        "restore_points": [v.id for v in credential.known if v != current],
+        "restore_points": [
+            version.id for version in credential.known if version != current and _can_be_gone_to(standing, version.id)
+        ],
         "grace_until": rotation.grace.wall if rotation and rotation.grace and in_grace else None,
         "error": error_of(rotation) if rotation else None,
     }
+
+
+def _can_be_gone_to(standing: Standing, version: str) -> bool:
+    rotation = standing.rotation
+    if version in standing.captured:
+        return False
+    if rotation is None or rotation.plan.settable:
+        return True
+    return rotation.state is State.GRACE and rotation.previous == version
 
 
 def _state(standing: Standing) -> str:
@@ -207,6 +222,8 @@ def _moved(standing: Standing, fact: Fact) -> Standing:
     if standing.rotation is None or standing.rotation.id != fact.originator_id:
         raise LookupError("it belongs to a rotation that is not the newest of its credential")
     after = rotations.evolve(standing.rotation, fact)
+    if isinstance(fact.body, e.PreviousCaptured):
+        return replace(standing, rotation=after, captured=(*standing.captured, fact.body.version))
     if isinstance(fact.body, e.Promoted):
         return replace(standing, rotation=after, last_rotated_at=fact.at)
     if isinstance(fact.body, e.PreviousRestored):

@@ -25,6 +25,8 @@ class Story:
     def __init__(self) -> None:
         self.facts: list[Fact] = []
         self.rotation_id = UUID(int=0)
+        self.plan = Plan(Strategy.SINGLE, overlap=False)
+        """What the rotations begin with."""
         self._at = BEGAN
         self._credential = Credential(credential_id("app-db", "production"), "app-db", "production")
         self._rotations: dict[UUID, Rotation] = {}
@@ -57,7 +59,7 @@ class Story:
             service=self._credential.service,
             environment=self._credential.environment,
             kind=kind,
-            plan=Plan(Strategy.SINGLE, overlap=False),
+            plan=self.plan,
             version=version,
             login="app",
             owner="host:1",

@@ -11,7 +11,7 @@ from engine import events as e
 from engine.errors import NoRestorePoint, NoSuchPosition
 from engine.facts import Recorded
 from engine.ports import Holdings
-from engine.values import SECOND, Instant
+from engine.values import SECOND, CredentialValue, Form, Instant, Secret
 from projections.restore import (
     AtPosition,
     AtTime,
@@ -20,6 +20,7 @@ from projections.restore import (
     position_at,
     resolve,
     restore_points,
+    unreachable,
     version_current_at,
 )
 from projections.times import to_text
@@ -30,6 +31,7 @@ STORY = Story().rotate("v1-aaaaaa").rotate("v2-bbbbbb").rotate("v12-cccccc").rot
 FACTS = recorded(STORY.facts)
 HELD = Holdings(("v1-aaaaaa", "v12-cccccc", "v3-dddddd"), current="v3-dddddd")
 POINTS = restore_points(STORY.credential, HELD)
+VERIFIER = CredentialValue("app", Secret("canary-verifier"), Form.VERIFIER)
 
 
 def restored(text: str) -> str:
@@ -126,6 +128,29 @@ def test_what_cannot_be_reached_is_refused_with_the_reason(text: str, why: str) 
         restored(text)
     assert caught.value.fields["why"] == why
     assert caught.value.fields["points"] == "v12-cccccc, v1-aaaaaa"
+
+
+def test_a_version_that_is_held_and_no_use_is_refused_with_the_reason() -> None:
+    """By its name and by an event; the points that are listed are those that can be reached."""
+    points = [point for point in POINTS if point.id != "v1-aaaaaa"]
+    before = promoted("v2-bbbbbb").position - 1
+    for text in ("v1", f"#{before}"):
+        with pytest.raises(NoRestorePoint, match=r"only its verifier is held.* Restore points: v12-cccccc"):
+            resolve(
+                parse(text),
+                facts=FACTS,
+                credential=STORY.credential,
+                points=points,
+                refused={"v1-aaaaaa": unreachable(VERIFIER, settable=True)},
+            )
+
+
+def test_only_a_secret_that_can_be_set_again_is_reachable() -> None:
+    plain = CredentialValue("app", Secret("canary-1"))
+    assert unreachable(plain, settable=True) == ""
+    assert "cannot be set back" in unreachable(plain, settable=False)
+    assert "no store holds" in unreachable(None, settable=True)
+    assert "only its verifier" in unreachable(VERIFIER, settable=True)
 
 
 def test_an_event_of_another_credential_is_refused() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from engine import credential as credentials
 from engine import events as e
@@ -177,3 +178,18 @@ def test_status_says_what_the_aggregates_say(facts: list[Any]) -> None:
         else:
             rested = "ok" if credential.current else "never_rotated"
             assert shown["state"] == ("failed" if states[-1] is State.FAILED else rested)
+
+
+def test_a_version_of_which_only_a_verifier_is_held_is_no_restore_point() -> None:
+    """It undoes the rotation that found it, and can be gone back to by no later one."""
+    story = Story().start("v1").move(e.PreviousCaptured("v0", "app", "")).note(e.VersionAdopted("v0", "app"))
+    story.to_grace(BEGAN).end_grace().rotate("v2")
+    assert entry(story)["restore_points"] == ["v1"]
+
+
+def test_where_the_target_cannot_be_set_back_only_a_grace_period_can_be_taken_back() -> None:
+    story = Story()
+    story.plan = replace(story.plan, settable=False)
+    story.rotate("v1").rotate("v2").start("v3").to_grace(BEGAN)
+    assert entry(story)["restore_points"] == ["v2"]
+    assert entry(story.end_grace())["restore_points"] == []
