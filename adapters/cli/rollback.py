@@ -5,6 +5,7 @@ Rule: an open rotation is taken back itself; a finished one is left by a new rot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +32,7 @@ from projections.restore import (
     position_at,
     resolve,
     restore_points,
+    unreachable,
     version_current_at,
 )
 from projections.rotations import rotation_document
@@ -66,20 +68,28 @@ def rollback(
     found = installation.service(service)
     session.where = f"service {found.name} ({found.environment})"
     credential = installation.world.credential(found.name, found.environment)
-    rotation = _to_take_back(session, credential, to)
+    rotation = _to_take_back(session, credential)
+    if rotation is not None and to is not None:
+        wanted = _wanted(session, found, credential, to)
+        if rotation.id == credential.open:
+            require_going_back(rotation, wanted)
+        elif wanted.id != rotation.previous:
+            rotation = None  # It has failed, so that another one may lead anywhere.
     if rotation is not None:
-        if to is not None:
-            require_going_back(rotation, _wanted(session, found, credential, to))
         if not dry_run and not confirmed:
             # Decided for the look of it: what is refused anyway is not asked about.
             go_back(rotation, credential, command="rollback", reason=reason)
             _confirm(session, f"take rotation {rotation.id} of {found.name} back")
         return back(session, rotation, Patience(timeout), command="rollback", dry_run=dry_run, reason=reason)
     version = _wanted(session, found, credential, to)
-    if version == credential.current:
-        return _already(session, found, credential)
     plan = installation.plan(found)
-    require_ready(installation, found.name, found.environment, plan)
+    store = require_ready(installation, found.name, found.environment, plan).store
+    if version == credential.current and store.versions(plan.path).current == version.id:
+        return _already(session, found, credential)
+    points = _listed(_points(session, found, credential)[0])
+    why = unreachable(store.read(plan.path, version.id), settable=plan.settable)
+    if why:
+        raise NoRestorePoint(service=found.name, wanted=version.id, why=why, points=points)
     if dry_run:
         session.console.out(
             f"{found.name}: would go from {credential.current and credential.current.id} to {version.id}"
@@ -89,35 +99,33 @@ def rollback(
         _confirm(session, f"take {found.name} back to {version.id}")
     session.on_interrupt = f"keyturn resume {found.name} drives on what was begun."
     rotation_id = installation.operations.roll_back_to(
-        found.name,
-        found.environment,
-        plan,
-        version,
-        logins=found.usernames,
-        reason=reason,
-        points=_listed(_points(session, found, credential)),
+        found.name, found.environment, plan, version, logins=found.usernames, reason=reason, points=points
     )
     return drive(session, rotation_id, Patience(timeout))
 
 
-def _to_take_back(session: Session, credential: Credential, to: str | None) -> Rotation | None:
+def _to_take_back(session: Session, credential: Credential) -> Rotation | None:
     """Return the rotation that is still to be taken back: the open one, or one that failed half way."""
     operations = session.installation.operations
     if credential.open is not None:
         return operations.rotation(credential.open)
-    if credential.last is None or to is not None:
+    if credential.last is None:
         return None
     last = operations.rotation(credential.last)
     half_way = last.state is State.FAILED and (last.attempted or last.promotable)
     return last if half_way else None
 
 
-def _points(session: Session, service: Service, credential: Credential) -> tuple[Version, ...]:
-    store = session.installation.binding(service).store
-    return restore_points(credential, store.versions(service.credential.key))
+def _points(session: Session, service: Service, credential: Credential) -> tuple[list[Version], dict[str, str]]:
+    """Return the restore points, and why of each other version that the store holds, by its id."""
+    installation = session.installation
+    plan, store = installation.plan(service), installation.binding(service).store
+    held = restore_points(credential, store.versions(plan.path))
+    whys = {each.id: unreachable(store.read(plan.path, each.id), settable=plan.settable) for each in held}
+    return [each for each in held if not whys[each.id]], {version: why for version, why in whys.items() if why}
 
 
-def _listed(points: tuple[Version, ...]) -> str:
+def _listed(points: Sequence[Version]) -> str:
     return ", ".join(point.id for point in reversed(points)) or "none"
 
 
@@ -126,12 +134,13 @@ def _wanted(session: Session, service: Service, credential: Credential, to: str 
 
     Raises `NoRestorePoint` naming those there are, and `NoSuchPosition`.
     """
-    points = _points(session, service, credential)
+    points, refused = _points(session, service, credential)
     if to is None:
         if credential.previous is None:
             why = "there is no previous version"
             raise NoRestorePoint(service=service.name, wanted="the previous version", why=why, points=_listed(points))
-        return resolve(ByVersion(credential.previous.id), facts=(), credential=credential, points=points)
+        asked = ByVersion(credential.previous.id)
+        return resolve(asked, facts=(), credential=credential, points=points, refused=refused)
     wanted = parse(f"#{to}" if to.isdecimal() else to)
     log = session.log
     streams = {credential.id, *lookup.rotation_ids(log, service)}
@@ -139,7 +148,7 @@ def _wanted(session: Session, service: Service, credential: Credential, to: str 
     current = credential.current
     if current is not None and current == _meant(wanted, facts, credential):
         return current
-    return resolve(wanted, facts=facts, credential=credential, points=points)
+    return resolve(wanted, facts=facts, credential=credential, points=points, refused=refused)
 
 
 def _meant(wanted: Wanted, facts: list[Recorded], credential: Credential) -> Version | None:

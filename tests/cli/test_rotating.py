@@ -278,3 +278,45 @@ def test_one_can_go_back_from_an_open_rotation_only_to_where_it_came_from(folder
     folder.ok("rotate", "app-db")
     folder.run("rollback", "app-db", "--to", "v1", "--yes").refused(6, "can be taken back to v2-")
     folder.ok("rollback", "app-db", "--to", "v2", "--yes")
+
+
+def test_going_back_to_the_version_before_a_failed_rotation_takes_that_rotation_back(folder: Folder) -> None:
+    """Log and store call it current, and it does not work: the target may hold the candidate."""
+    folder.configure("app-db", strategy="single")
+    first = folder.settled("app-db")
+    folder.configure("app-db", strategy="single", faults="fail_verification")
+    folder.config.write_text(folder.config.read_text().replace("max_retries: 0", "automatic: false"))
+    failed = folder.run("rotate", "app-db", "--json").document
+    assert failed["state"] == "failed"
+    back = folder.ok("rollback", "app-db", "--to", "v1", "--yes", "--json").document
+    assert (back["rotation_id"], back["state"]) == (failed["rotation_id"], "rolled_back")
+    assert "is current already" in folder.ok("rollback", "app-db", "--to", first["version"], "--yes").err
+
+
+def test_a_version_is_current_already_only_where_the_store_says_so_too(folder: Folder) -> None:
+    """Somebody moved the label by hand: the rollback brings store and target to what was asked for."""
+    folder.configure("app-db", strategy="single")
+    old, new = folder.settled("app-db"), folder.settled("app-db")
+    store, key = folder.wiring().held_in("app-db"), "default/app-db"
+    value = store.read(key, old["version"])
+    assert value is not None
+    store.promote(key, old["version"], value, expected=new["version"])
+    assert "would go from" in folder.ok("rollback", "app-db", "--to", "v2", "--dry-run").out
+    back = folder.ok("rollback", "app-db", "--to", "v2", "--yes", "--json").document
+    assert (back["kind"], back["state"], back["version"]) == ("rollback", "completed", new["version"])
+    assert store.versions(key).current == new["version"]
+
+
+def test_a_dry_run_refuses_what_would_be_refused(folder: Folder) -> None:
+    """Where the target makes its values no older one can be set back, and none is offered."""
+    folder.configure("app-db", strategy="issue")
+    folder.ok("rotate", "app-db")
+    folder.ok("retire", "app-db")
+    folder.ok("rotate", "app-db")
+    assert len(folder.ok("status", "--json").document["services"][0]["restore_points"]) == 1
+    folder.ok("retire", "app-db")
+    for last in ("--dry-run", "--yes"):
+        for to in ([], ["--to", "v1"]):
+            done = folder.run("rollback", "app-db", *to, last)
+            done.refused(6, "cannot be set back to a known value", "Restore points: none")
+    assert folder.ok("status", "--json").document["services"][0]["restore_points"] == []
