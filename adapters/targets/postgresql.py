@@ -117,10 +117,17 @@ class PostgresqlTarget:
         return Verification(right.probe, wrong.probe, query=right.query, detail=detail)
 
     def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
-        """Take the old login its password; where the value to keep is on the same login, it replaced the old one."""
-        if old is None or (keep is not None and keep.username == old.username):
+        """Take the old login its password; where the value to keep is on the same login, it replaced the old one.
+
+        The value to keep is seen to work first, by a fresh login: `Rejected` where it does not.
+        """
+        if old is None:
             return
         what = f"taking the password of {old.username} away"
+        if keep is not None:
+            self._require_in_force(keep, what)
+            if keep.username == old.username:
+                return
         with self._transaction(what, end=deadline / SECOND) as opened:
             _take_password(opened, old.username)
 
@@ -187,6 +194,16 @@ class PostgresqlTarget:
         admin = self.options.admin_credentials
         limits = Limits(end, self.server.query_seconds)
         return transaction(self.server, admin.username, self.context.secret(admin.password), limits=limits, what=what)
+
+    def _require_in_force(self, keep: CredentialValue, what: str) -> None:
+        """Refuse to take away what may be the last that works."""
+        seen = self.probe(keep)
+        if seen.probe is Probe.ACCEPTED or (seen.restorable is not None and seen.restorable.secret == keep.secret):
+            return
+        why = f"the server does not accept the value of {keep.username} that is to stay"
+        if seen.probe is Probe.UNKNOWN:
+            raise Unavailable(what=what, why=f"nobody knows whether the value of {keep.username} works: {seen.detail}")
+        raise Rejected(what=what, why=f"{why} ({seen.detail})" if seen.detail else why)
 
     def _is_in_force(self, value: CredentialValue) -> bool:
         seen = self.probe(value)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from engine.errors import PortError
 from engine.ports import Probe, Target
 from engine.values import SECOND, CredentialValue, Instant, Secret
 
@@ -97,3 +98,23 @@ class MakeBench(Protocol):
     def __call__(self, username: str = "app") -> Bench:
         """Return a fresh bench."""
         ...
+
+
+def errors_of(target: Target, value: CredentialValue) -> list[str]:
+    """Return all that a target says when it is asked for what it cannot do."""
+    stranger = CredentialValue("canary-no-such-login", value.secret)
+    said = []
+    for deadline in (Instant(1), far()):
+        for asked in (value, stranger):
+            for call in (
+                lambda asked=asked, deadline=deadline: target.apply(asked, tag="x", deadline=deadline),
+                lambda asked=asked, deadline=deadline: target.restore(
+                    asked, candidate=value, tag="x", deadline=deadline
+                ),
+            ):
+                try:
+                    call()
+                except PortError as error:
+                    said += [str(error), repr(error), str(error.fields), error.advice]
+                    said += [repr(error.__cause__)] if error.__cause__ else []
+    return said

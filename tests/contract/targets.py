@@ -15,10 +15,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from engine.errors import PortError, Rejected, Unavailable
+from engine.errors import Rejected, Unavailable
 from engine.ports import Addressable, Checkable, Probe, Severity, Target
 from engine.values import SECOND, CredentialValue, Form, Instant, Secret
-from tests.contract.target_bench import AWKWARD_SECRETS, AWKWARD_USERNAMES, Bench, MakeBench, canary, far
+from tests.contract.target_bench import AWKWARD_SECRETS, AWKWARD_USERNAMES, Bench, MakeBench, canary, errors_of
 
 
 class TargetContract:
@@ -228,6 +228,17 @@ class TargetContract:
         bench.target.restore(None, candidate=candidate, tag="tag-0", deadline=bench.deadline())
         assert bench.sees(candidate) is Probe.REFUSED
 
+    def test_nothing_is_retired_for_a_value_that_is_not_in_force(self, bench: Bench) -> None:
+        """What may be the last that works stays, whatever was true when the retirement was decided."""
+        old, new = bench.put(0), bench.put(1)
+        if not bench.target.capabilities.settable and not bench.overlaps:
+            pytest.skip("the target cannot go back")
+        bench.target.restore(old, candidate=new, tag="tag-1", deadline=bench.deadline())
+        with pytest.raises(Rejected) as caught:
+            bench.target.retire(old, keep=new, tag="tag-1", deadline=bench.deadline())
+        assert bench.sees(old) is Probe.ACCEPTED
+        assert new.revealed() not in caught.value.message
+
     def test_restore_revokes_what_carries_the_tag(self, bench: Bench) -> None:
         """A made value whose answer was lost goes with the rollback."""
         if not bench.target.capabilities.issues_value or not bench.overlaps:
@@ -365,27 +376,7 @@ class TargetContract:
         said += [repr(bench.target.probe(value)) for value in (old, new, CredentialValue(old.username, None))]
         for target in (bench.target, bench.unreachable):
             said += [repr(target.check())] if isinstance(target, Checkable) else []
-            said += _errors_of(target, new)
+            said += errors_of(target, new)
         text = "\n".join(said)
         for secret in (*bench.made, control):
             assert secret.reveal() not in text
-
-
-def _errors_of(target: Target, value: CredentialValue) -> list[str]:
-    """Return all that a target says when it is asked for what it cannot do."""
-    stranger = CredentialValue("canary-no-such-login", value.secret)
-    said = []
-    for deadline in (Instant(1), far()):
-        for asked in (value, stranger):
-            for call in (
-                lambda asked=asked, deadline=deadline: target.apply(asked, tag="x", deadline=deadline),
-                lambda asked=asked, deadline=deadline: target.restore(
-                    asked, candidate=value, tag="x", deadline=deadline
-                ),
-            ):
-                try:
-                    call()
-                except PortError as error:
-                    said += [str(error), repr(error), str(error.fields), error.advice]
-                    said += [repr(error.__cause__)] if error.__cause__ else []
-    return said

@@ -310,7 +310,9 @@ def test_a_login_is_empty_where_the_server_shows_it(here: Site) -> None:
 @pytest.mark.slow
 def test_a_retired_login_that_is_gone_counts_as_done(here: Site) -> None:
     """Somebody dropped the role: it has no password any more."""
-    here.target(Strategy.ALTERNATING).retire(value(here.pair[0]), keep=value(here.pair[1]), tag="1", deadline=soon())
+    target, kept = here.target(Strategy.ALTERNATING), value(here.pair[1])
+    target.apply(kept, tag="1", deadline=soon())
+    target.retire(value(here.pair[0]), keep=kept, tag="1", deadline=soon())
 
 
 # --- doctor ----------------------------------------------------------------------------------------------
