@@ -15,7 +15,15 @@ from adapters.config.build import Wiring
 from adapters.config.model import Configuration, Service
 from adapters.event_store.sqlite import SqliteEventLog
 from adapters.quick_status import LOG_FILE
-from adapters.system import FileOwnership, RandomIds, SystemClock, SystemEntropy, installation_key, own_folder
+from adapters.system import (
+    FINGERPRINT_KEY,
+    FileOwnership,
+    RandomIds,
+    SystemClock,
+    SystemEntropy,
+    installation_key,
+    own_folder,
+)
 from engine.errors import NoSuchService
 from engine.facts import Recorded
 from engine.operations import Operations
@@ -25,7 +33,6 @@ from engine.ports import EventLog, Place, SecretStore, Target
 from engine.runner import Runner
 from engine.values import SECOND, Instant, Microseconds
 
-_FINGERPRINT_KEY: Final = "fingerprint.key"
 _LOCKS: Final = "locks"
 _SLICE: Final = Microseconds(SECOND // 2)
 """How often a rotation that waits looks whether somebody decided something: a rollback starts within 5 s."""
@@ -71,7 +78,7 @@ def establish(state: Path) -> None:
     """Make the state folder with an empty log and the key of fingerprints; what is there stays as it is."""
     own_folder(state)
     SqliteEventLog.create(state / LOG_FILE)
-    installation_key(state / _FINGERPRINT_KEY)
+    installation_key(state / FINGERPRINT_KEY)
 
 
 def compose(
@@ -106,7 +113,7 @@ def compose(
         hold=ownership.hold,
         owner=ownership.owner,
         actor=actor,
-        fingerprint_key=installation_key(state / _FINGERPRINT_KEY),
+        fingerprint_key=installation_key(state / FINGERPRINT_KEY),
         observe=observe,
     )
     operations = Operations(world, spell=spell)

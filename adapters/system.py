@@ -24,6 +24,8 @@ from engine.values import SECOND, Instant, Microseconds, Moment
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _KEY_BYTES: Final = 32
+FINGERPRINT_KEY: Final = "fingerprint.key"
+"""The file of a state folder that holds the key of fingerprints (`installation_key`)."""
 _PR_SET_DUMPABLE: Final = 4
 """From linux/prctl.h: with 0 other processes of the same user can neither attach nor read the memory."""
 

@@ -6,8 +6,10 @@ Rule 2: one store object a name and one target object a service, however often t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +20,15 @@ from adapters.config.planning import plan_for
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
 from adapters.config.references import ReferenceReader
 from adapters.registry import missing_driver, store_adapter, target_adapter
+from adapters.system import FINGERPRINT_KEY, installation_key
 from engine.adapter import Reference, StoreContext, TargetContext
 from engine.errors import NoSuchService, Rejected
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
-from engine.values import CURRENT, CredentialValue, Form
+from engine.values import CURRENT, CredentialValue, Form, fingerprint
+
+_DIGEST_LENGTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class PublishedPlace:
     publication: Publication
     service: Service
     store: SecretStore
+    key: Callable[[], bytes] = field(repr=False)
+    """Return the key of fingerprints of this installation."""
 
     @property
     def name(self) -> str:
@@ -40,7 +47,10 @@ class PublishedPlace:
         return self.publication.name
 
     def publish(self, value: CredentialValue, *, version: str) -> None:
-        """Make the rendered value current there; the same version again is the same write once.
+        """Make the rendered value current there; the same version in the same form again is the same write once.
+
+        In a store with versions, a version has an id for each of its forms: a template, or what it shows of the
+        options, may be edited, and going back to a version must still be possible.
 
         Raises `Rejected` where it cannot be rendered, and what the store raises. Of a store with versions only what
         the service keeps stays.
@@ -57,13 +67,18 @@ class PublishedPlace:
             self.store.promote(key, version, rendered, expected=None)
             return
         current = self.store.versions(key).current
-        self.store.stage(key, version, rendered)
-        self.store.promote(key, version, rendered, expected=current)
+        form = f"{version}.{self._digest(rendered)}"
+        self.store.stage(key, form, rendered)
+        self.store.promote(key, form, rendered, expected=current)
         self._forget_old(key)
 
     def read(self) -> CredentialValue | None:
         """Return what is published there now; None where nothing is. Raises what the store raises."""
         return self.store.read(self.publication.keys.key, CURRENT)
+
+    def _digest(self, rendered: CredentialValue) -> str:
+        """Return 48 bits that tell forms of one version apart; under a key, because ids are no secrets."""
+        return fingerprint(rendered, credential=f"place/{self.name}", key=self.key())[:_DIGEST_LENGTH]
 
     def _forget_old(self, key: str) -> None:
         held = self.store.versions(key)
@@ -138,7 +153,8 @@ class Wiring:
     def places(self, service: str) -> list[PublishedPlace]:
         """Return the places a service is published to, in the order of the file."""
         entry = self.service(service)
-        return [PublishedPlace(each, entry, self.store(each.keys.store)) for each in entry.publish]
+        key = partial(installation_key, self.state_folder / FINGERPRINT_KEY)
+        return [PublishedPlace(each, entry, self.store(each.keys.store), key) for each in entry.publish]
 
     def read_secrets(self, service: str, store: str) -> None:
         """Read every secret that a service's target and a store refer to, and forget them again.

@@ -128,3 +128,27 @@ def test_a_configuration_edited_while_status_reads_it_is_shown_by_the_next(folde
     folder.configure("app-db", "later")
     assert [entry["service"] for entry in standing.services(first)] == ["app-db"]
     assert [entry["service"] for entry in standing.services(session())] == ["app-db", "later"]
+
+
+@pytest.mark.parametrize("strategy", ["dual", "single"])
+def test_a_template_edited_between_rotations_stops_no_way_back(folder: Folder, strategy: str) -> None:
+    """The old version is published again as the template says now; in grace, and by a rotation of its own."""
+
+    def publishing(template: str) -> None:
+        folder.configure("app-db", strategy=strategy)
+        text = folder.config.read_text().replace(
+            "  dotenv:", "  other: {type: encrypted-file, path: ./other.kt, key_file: ./master.key}\n  dotenv:"
+        )
+        place = f"{{store: other, key: published/app, template: '{template}'}}"
+        folder.config.write_text(text.replace("publish: [", f"publish: [{place}, "))
+
+    publishing("{{ password }}")
+    first = folder.settled("app-db")
+    publishing("pw={{ password }}")
+    folder.ok("rotate", "app-db")
+    assert folder.ok("rollback", "app-db", "--yes", "--json").document["state"] in ("rolled_back", "completed")
+    value = folder.wiring().held_in("app-db").read("default/app-db", first["version"])
+    published = folder.wiring().store("other").read("published/app", "current")
+    assert value is not None
+    assert published is not None
+    assert published.revealed() == f"pw={value.revealed()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,12 @@ def wired(tmp_path: Path, text: str) -> Wiring:
     from adapters.config.load import load
 
     return Wiring(load(path), tmp_path / "state")
+
+
+def stated(tmp_path: Path, text: str) -> Wiring:
+    """Return the same, and make the state folder."""
+    (tmp_path / "state").mkdir(mode=0o700, exist_ok=True)
+    return wired(tmp_path, text)
 
 
 def value(text: str) -> CredentialValue:
@@ -108,7 +116,7 @@ def test_a_store_that_turns_out_to_keep_one_value_holds_no_credential(tmp_path: 
 def test_a_place_gets_the_value_in_the_form_that_is_asked_for(tmp_path: Path) -> None:
     """In a store with versions, and in a file with one value."""
     keys = f"publish: [{{store: other, key: x, template: {URL}}}, {{store: plain, key: APP}}]"
-    wiring = wired(tmp_path, service(keys=keys))
+    wiring = stated(tmp_path, service(keys=keys))
     versioned, plain = wiring.places("app")
     assert isinstance(versioned, Place)
     assert (versioned.name, plain.name) == ("other:x", "plain:APP")
@@ -119,12 +127,13 @@ def test_a_place_gets_the_value_in_the_form_that_is_asked_for(tmp_path: Path) ->
     published = versioned.read()
     assert published is not None
     assert published.revealed() == "app/default/v1: app:canary-1%2F2"
-    assert wiring.store("other").versions("x").versions == ("v1",)
+    (form,) = wiring.store("other").versions("x").versions
+    assert form.startswith("v1.")
     assert "canary-1/2" in (tmp_path / "app.env").read_text()
 
 
 def test_a_place_goes_back_to_a_version_that_it_had(tmp_path: Path) -> None:
-    wiring = wired(tmp_path, service(keys="publish: [{store: other, key: x}]"))
+    wiring = stated(tmp_path, service(keys="publish: [{store: other, key: x}]"))
     (place,) = wiring.places("app")
     for version in ("v1", "v2", "v1"):
         place.publish(value(f"canary-{version}"), version=version)
@@ -132,12 +141,26 @@ def test_a_place_goes_back_to_a_version_that_it_had(tmp_path: Path) -> None:
     assert current == value("canary-v1")
 
 
+def test_a_version_is_published_again_in_another_form(tmp_path: Path) -> None:
+    """The template was edited, so the version looks different; its id tells the forms apart and not the secret."""
+    store = stated(tmp_path, service()).store("other")
+    for template in ("{{ password }}", "pw={{ password }}", "{{ password }}"):
+        keys = f"publish: [{{store: other, key: x, template: '{template}'}}]"
+        (place,) = wired(tmp_path, service(keys=keys)).places("app")
+        replace(place, store=store).publish(value("canary-1"), version="v1")
+        assert store.read("x", CURRENT) == value(template.replace("{{ password }}", "canary-1"))
+    forms = store.versions("x").versions
+    assert (len(forms), {form.partition(".")[0] for form in forms}) == (2, {"v1"})
+    assert not [form for form in forms if sha256(b"canary-1").hexdigest()[:8] in form]
+
+
 def test_a_place_keeps_no_more_versions_than_the_service(tmp_path: Path) -> None:
-    wiring = wired(tmp_path, service(keys="publish: [{store: other, key: x}]", rotation="keep_versions: 3"))
+    wiring = stated(tmp_path, service(keys="publish: [{store: other, key: x}]", rotation="keep_versions: 3"))
     (place,) = wiring.places("app")
     for number in range(6):
         place.publish(value(f"canary-{number}"), version=f"v{number}")
-    assert wiring.store("other").versions("x").versions == ("v3", "v4", "v5")
+    kept = wiring.store("other").versions("x").versions
+    assert [form.partition(".")[0] for form in kept] == ["v3", "v4", "v5"]
 
 
 @pytest.mark.parametrize(
