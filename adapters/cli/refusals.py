@@ -55,6 +55,13 @@ class ServiceGone(KeyturnError):
     hint = "Put the service back under that name and environment; then: keyturn resume {rotation_id}."
 
 
+class CarriedOutElsewhere(KeyturnError):
+    """It is recorded that rotation {rotation_id} is to {what}; the process that drives it ({owner}) carries it out."""
+
+    exit_code = ExitCode.STILL_RUNNING
+    hint = "keyturn show {rotation_id} tells how it comes out."
+
+
 class BadInput(KeyturnError):
     """{what}: {why}."""
 

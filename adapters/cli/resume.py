@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.cli import lookup
-from adapters.cli.driving import Patience, drive, report, worst
+from adapters.cli.driving import ROTATION, Patience, drive, report, worst
 from adapters.cli.ready import require_drivable, require_ready
+from adapters.cli.refusals import CarriedOutElsewhere
 from adapters.cli.shared import LENGTH, changing, shared_options
 from engine.commands import end_grace, go_back
 from engine.commands import retry as retried
-from engine.errors import ExitCode
+from engine.errors import ExitCode, OwnedElsewhere
 from engine.machine import State, rests
 from engine.process import Wait, next_effect
 from engine.rotation import Rotation
 from engine.values import Microseconds
+from projections.rotations import rotation_document
 from projections.times import to_text
 
 if TYPE_CHECKING:
@@ -127,7 +129,22 @@ def back(
     session.on_interrupt = f"keyturn resume {rotation.id} drives on what was begun."
     if not is_going:
         operations.go_back(rotation.id, command=command, reason=reason)
-    return drive(session, rotation.id, patience, back=True)
+    return _carry_out(session, rotation, patience, what="go back", back=True)
+
+
+def _carry_out(session: Session, rotation: Rotation, patience: Patience, *, what: str, back: bool = False) -> ExitCode:
+    """Drive what was decided; raises `CarriedOutElsewhere` where a live process drives the rotation already.
+
+    That process reads the log before every step, and while it waits.
+    """
+    try:
+        return drive(session, rotation.id, patience, back=back)
+    except OwnedElsewhere as elsewhere:
+        session.on_interrupt = ""
+        if session.console.json:
+            now = session.installation.operations.rotation(rotation.id)
+            session.console.document(ROTATION, rotation_document(now))
+        raise CarriedOutElsewhere(rotation_id=rotation.id, what=what, owner=elsewhere.fields["owner"]) from elsewhere
 
 
 @click.command()
@@ -149,7 +166,7 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     session.installation.operations.retry(found.id, reason=reason)
-    return drive(session, found.id, Patience(timeout), back=True)
+    return _carry_out(session, found, Patience(timeout), what="try again to go back", back=True)
 
 
 @click.command()
@@ -173,4 +190,4 @@ def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     if found.state is not State.RETIRING:
         session.installation.operations.end_grace(found.id, reason=reason)
-    return drive(session, found.id, Patience(timeout))
+    return _carry_out(session, found, Patience(timeout), what="retire the old version now")

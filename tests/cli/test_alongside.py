@@ -43,10 +43,20 @@ def test_a_rotation_that_another_process_took_back_has_failed_for_who_rotated(fo
     """Exit 3 where it was not asked for; the one who decided is told who carries it out."""
     folder.settled("app-db")
     process = begun(folder, "rotate", "app-db", "--wait-grace", until="monitoring passed")
-    folder.run("rollback", "app-db", "--yes").refused(6, "is being driven by another process", f":{process.pid}:")
+    told = folder.run("rollback", "app-db", "--yes", "--json")
+    told.refused(8, "is to go back", f":{process.pid}:", "carries it out", "keyturn show")
+    assert told.document["state"] in ("rolling_back", "verifying_rollback", "rolled_back")
     code, err = ended(process)
     assert (code, "safely back on v1-" in err) == (3, True), err
     assert folder.ok("show", "app-db", "--json").document["state"] == "rolled_back"
+
+
+def test_a_grace_period_that_another_process_waits_for_is_ended_by_that_process(folder: Folder) -> None:
+    folder.settled("app-db")
+    process = begun(folder, "rotate", "app-db", "--wait-grace", until="grace period")
+    folder.run("retire", "app-db").refused(8, "retire the old version now", f":{process.pid}:")
+    assert ended(process)[0] == 0
+    assert folder.ok("show", "app-db", "--json").document["state"] == "completed"
 
 
 def test_resuming_what_a_person_took_back_is_done_when_it_is_back(folder: Folder) -> None:
