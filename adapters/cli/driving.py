@@ -13,9 +13,10 @@ from uuid import UUID
 from adapters.cli.progress import progress
 from engine.errors import ExitCode
 from engine.machine import State
+from engine.policies import can_go_back
 from engine.process import Wait
 from engine.rotation import Rotation
-from engine.values import Instant, Microseconds, Secret
+from engine.values import SECOND, Instant, Microseconds, Secret
 from projections.rotations import rotation_document
 from projections.times import to_text
 
@@ -35,7 +36,8 @@ _WORST_FIRST: Final = (
     ExitCode.STILL_RUNNING,
 )
 
-_FORWARD: Final = (State.GRACE, State.COMPLETED)
+_WORTH_TELLING: Final = Microseconds(SECOND // 2)
+"""Waits shorter than this are over before anybody has read of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +67,24 @@ def drive(
     begun = installation.operations.rotation(rotation_id)
     # Retiring never gives up, so a person should hear of it; going on with it is one more try at least.
     retiring = begun.failures + 1 if begun.state is State.RETIRING else 0
+    told: set[tuple[int, str]] = set()
+
+    def tell(rotation: Rotation, wait: Wait) -> None:
+        """Say what is waited for, once: a wait is looked at again and again, and its end may be corrected a little."""
+        key = (rotation.version, wait.why)
+        if key not in told and wait.until - clock.now().wall > _WORTH_TELLING:
+            session.console.say(f"waits until {to_text(wait.until)}: {wait.why}")
+            told.add(key)
 
     def patient(rotation: Rotation, wait: Wait) -> bool:
         if rotation.state is State.GRACE and not patience.grace:
             return False
         if rotation.state is State.RETIRING and rotation.failures >= max(retiring, rotation.plan.effect_attempts):
             return False
-        return ends is None or clock.now().wall < ends
+        if ends is not None and clock.now().wall >= ends:
+            return False
+        tell(rotation, wait)
+        return True
 
     session.on_interrupt = (
         f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
@@ -131,26 +144,33 @@ def _success(rotation: Rotation) -> str:
     return text
 
 
+def _held(rotation: Rotation) -> str:
+    """Tell which versions of a rotation are in the store: a candidate is from when it has a fingerprint."""
+    held = [each for each in (rotation.previous, rotation.candidate if rotation.fingerprint else None) if each]
+    verb = "are both" if len(held) > 1 else "is"
+    return f"{' and '.join(held) or 'no version'} {verb} in store {rotation.plan.store}, {rotation.plan.path}"
+
+
 def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
     """Return what is wrong with a rotation and what to do next."""
     hint = rotation.cause.hint if rotation.cause else ""
     cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
-    place = f"store {rotation.plan.store}, {rotation.plan.path}"
     known = rotation.previous or "what was there before"
     match rotation.state:
         case State.ROLLED_BACK:
             return f"failed, and safely back on {known}{cause}", hint
         case State.FAILED if code is ExitCode.PERSON_NEEDED:
+            may_hold = " or ".join(filter(None, (rotation.candidate, rotation.previous)))
+            way = "rollback {} goes back" if can_go_back(rotation) else "rotate {} leads forward; there is no way back"
             return (
-                f"failed{cause} The target may hold {rotation.candidate} and {known}; both are in {place}.",
-                f"keyturn rollback {rotation.service} goes back; keyturn doctor tells which of them works.",
+                f"failed{cause} The target may hold {may_hold}; {_held(rotation)}.",
+                f"keyturn {way.format(rotation.service)}; keyturn doctor tells what works.",
             )
         case State.FAILED:
             return f"failed{cause} Nothing was changed; {known} is still current.", hint
         case State.ROLLBACK_FAILED:
-            both = f"{known} and {rotation.candidate} are both in {place}"
             return (
-                f"going back failed{cause} {both}; keyturn doctor tells which of them works.",
+                f"going back failed{cause} {_held(rotation)}; keyturn doctor tells what works.",
                 f"keyturn retry {rotation.id} tries again, once the cause is gone. {hint}",
             )
         case State.PAUSED:

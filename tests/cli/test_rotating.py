@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from adapters.composition import establish
 from tests.cli.program import Folder
 
 pytestmark = pytest.mark.slow
@@ -112,6 +113,34 @@ def test_a_failed_rotation_that_may_not_go_back_by_itself_is_taken_back_by_a_per
     assert done.document["outcome"] == "failed"
     back = folder.ok("rollback", "app-db", "--yes", "--json").document
     assert (back["rotation_id"], back["state"]) == (done.document["rotation_id"], "rolled_back")
+
+
+def test_a_first_rotation_that_fails_with_no_way_back_says_what_leads_forward(folder: Folder) -> None:
+    """Nothing is held of what was there before, and no command is named that would be refused."""
+    folder.configure("app-db", strategy="single")
+    folder.settled("app-db")
+    for lost in (folder.path / "secrets.kt", *folder.state.glob("*.db*")):
+        lost.unlink()
+    establish(folder.state)
+    folder.configure("app-db", strategy="single", faults="fail_verification")
+    done = folder.run("rotate", "app-db", "--json")
+    version = done.document["version"]
+    done.refused(
+        5, f"The target may hold {version}; {version} is in store local", "keyturn rotate app-db leads forward"
+    )
+    folder.run("rollback", "app-db", "--yes").refused(6)
+    folder.configure("app-db", strategy="single")
+    folder.ok("rotate", "app-db")
+
+
+def test_what_is_waited_for_is_said_once(folder: Folder) -> None:
+    """On stderr, with its end, also where nothing moves; not for what is over at once, and not in the data."""
+    folder.configure("app-db", more="      grace_period: 1500ms\n")
+    assert "waits until" not in folder.ok("rotate", "app-db").err
+    done = folder.ok("rotate", "app-db", "--wait-grace", "--json")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("waits until")]
+    assert line.endswith("Z: grace period")
+    assert "waits" not in done.out
 
 
 def test_a_target_out_of_reach_is_not_touched(folder: Folder) -> None:
