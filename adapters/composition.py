@@ -24,7 +24,9 @@ from adapters.system import (
     installation_key,
     own_folder,
 )
-from engine.errors import NoSuchService
+from engine import credential as credentials
+from engine.credential import credential_id
+from engine.errors import ExitCode, KeyturnError, NoSuchService
 from engine.facts import Recorded
 from engine.operations import Operations
 from engine.performance import Binding, World
@@ -39,6 +41,13 @@ _SLICE: Final = Microseconds(SECOND // 2)
 
 Wrap: TypeAlias = Callable[[str, object], object]
 """Given the name of a port ("target", "store", "place", "log") and the port, returns what is used in its place."""
+
+
+class PlanUnmet(KeyturnError):
+    """Since rotation {rotation_id} of {service} began, the configuration was changed: {what} any more."""
+
+    exit_code = ExitCode.USAGE
+    hint = "It is in the plan of that rotation; put it back until the rotation has ended: keyturn show {rotation_id}."
 
 
 def unwrapped(name: str, port: object) -> object:
@@ -109,7 +118,7 @@ def compose(
         clock=SystemClock(),
         ids=RandomIds(),
         entropy=SystemEntropy(),
-        bind=_binder(wiring, wrap),
+        bind=_Binder(wiring, wrap, log).bind,
         hold=ownership.hold,
         owner=ownership.owner,
         actor=actor,
@@ -122,20 +131,54 @@ def compose(
     )
 
 
-def _binder(wiring: Wiring, wrap: Wrap) -> Callable[[str, str, Plan | None], Binding]:
-    """Return what looks up the binding of a service, the same one each time."""
-    bindings: dict[str, Binding] = {}
+@dataclass(slots=True)
+class _Binder:
+    """Looks up what a service is bound to: by the plan of a rotation, or as it is configured now.
 
-    def bind(name: str, environment: str, plan: Plan | None) -> Binding:
-        service = wiring.service(name)
+    Every port is wrapped once, however many plans lead to it.
+    """
+
+    wiring: Wiring
+    wrap: Wrap
+    log: EventLog
+    _ports: dict[tuple[str, ...], object] = field(default_factory=dict)
+
+    def bind(self, name: str, environment: str, plan: Plan | None) -> Binding:
+        """Return the binding; raises `NoSuchService`, `PlanUnmet` and what the adapters raise."""
+        wiring, service = self.wiring, self.wiring.service(name)
         if service.environment != environment:
             raise NoSuchService(service=f"{name} ({environment})", suggestion=f" It is in {service.environment} now.")
-        if name not in bindings:
-            bindings[name] = Binding(
-                target=cast("Target", wrap("target", wiring.target(name))),
-                store=cast("SecretStore", wrap("store", wiring.held_in(name))),
-                places=[cast("Place", wrap("place", place)) for place in wiring.places(name)],
-            )
-        return bindings[name]
+        stored = plan.store if plan is not None and plan.store else service.credential.store
+        if plan is None or stored == service.credential.store:
+            held_in = wiring.held_in(name)
+        else:
+            held_in = self._store_of(plan, service)
+        configured = {place.name: place for place in wiring.places(name)}
+        wanted = tuple(configured) if plan is None else plan.places
+        for each in wanted:
+            if each not in configured:
+                raise self._unmet(f"the place {each} is not published to", service)
+        return Binding(
+            target=cast("Target", self._wrapped("target", wiring.target(name), name)),
+            store=cast("SecretStore", self._wrapped("store", held_in, stored)),
+            places=[cast("Place", self._wrapped("place", configured[each], name, each)) for each in wanted],
+        )
 
-    return bind
+    def _store_of(self, plan: Plan, service: Service) -> SecretStore:
+        """Return the store of a plan that was made when another one was configured."""
+        if plan.store not in self.wiring.configuration.stores:
+            raise self._unmet(f"the store {plan.store} is not configured", service)
+        store = self.wiring.store(plan.store)
+        if not (store.capabilities.versioned and store.capabilities.readable):
+            raise self._unmet(f"the store {plan.store} keeps no versions", service)
+        return store
+
+    def _unmet(self, what: str, service: Service) -> PlanUnmet:
+        name, environment = service.name, service.environment
+        credential = credentials.fold(name, environment, self.log.stream(credential_id(name, environment)))
+        return PlanUnmet(what=what, service=name, rotation_id=credential.open or credential.last)
+
+    def _wrapped(self, kind: str, port: object, *name: str) -> object:
+        if (kind, *name) not in self._ports:
+            self._ports[kind, *name] = self.wrap(kind, port)
+        return self._ports[kind, *name]

@@ -86,3 +86,48 @@ def test_a_grace_period_that_runs_on_needs_nothing(folder: Folder) -> None:
     (folder.path / "master.key").rename(folder.path / "elsewhere.key")
     folder.ok("resume")
     (folder.path / "elsewhere.key").rename(folder.path / "master.key")
+
+
+OTHER = "  other: {type: encrypted-file, path: ./other.kt, key_file: ./master.key}\n  dotenv:"
+
+
+def test_an_open_rotation_goes_on_in_the_store_it_began_in(folder: Folder) -> None:
+    """The configuration names another store by now; that one is for the next rotation."""
+    folder.config.write_text(folder.config.read_text().replace("  dotenv:", OTHER))
+    folder.settled("app-db")
+    rotation = folder.run("rotate", "app-db", "--detach", "--json").document
+    before = folder.config.read_text()
+    folder.config.write_text(before.replace("store: local, key: default", "store: other, key: default"))
+    assert folder.ok("resume", "--json").document["state"] == "grace"
+    held = folder.wiring().store("local").versions("default/app-db")
+    assert (held.current, held.pending) == (rotation["version"], None)
+    assert folder.wiring().store("other").versions("default/app-db").versions == ()
+    folder.config.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "missing"),
+    [
+        ("local", "moved", "the store local is not configured"),
+        ("publish: [{store: dotenv, key: APP_DB}]", "publish: []", "the place dotenv:APP_DB is not published to"),
+        (
+            "type: encrypted-file, path: ./secrets.kt, key_file: ./master.key",
+            "type: env-file, path: ./b",
+            "no versions",
+        ),
+    ],
+    ids=["store", "place", "kind"],
+)
+def test_what_a_plan_needs_is_missed_before_anything_is_done(folder: Folder, old: str, new: str, missing: str) -> None:
+    """Exit 2 and nothing recorded, forward and back; put back, the rotation goes on."""
+    folder.settled("app-db")
+    folder.config.write_text(folder.config.read_text().replace("  dotenv:", OTHER))
+    rotation_id = folder.run("rotate", "app-db", "--detach", "--json").document["rotation_id"]
+    text, before = folder.config.read_text(), folder.head()
+    service = text.replace("store: local", "store: other") if "publish" not in old else text
+    folder.config.write_text(service.replace(old, new))
+    for command in (["resume"], ["resume", rotation_id], ["abort", "app-db"], ["rollback", "app-db", "--yes"]):
+        folder.run(*command).refused(2, missing, rotation_id, "put it back")
+    assert folder.head() == before
+    folder.config.write_text(text)
+    assert folder.ok("resume", "--json").document["state"] == "grace"
