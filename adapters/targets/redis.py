@@ -93,6 +93,8 @@ class RedisOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Refuse what cannot be meant; raises ValueError, reported with the key path."""
         if bool(self.nodes) == bool(self.host):
             raise ValueError("either `nodes` (a list of host:port) or `host` is expected")
+        if not _is_written_in_one(self.host):
+            raise ValueError("`host` is a name or an address, without spaces")
         for text in self.nodes:
             node(text)
         if len(set(self.servers())) != len(self.servers()):
@@ -116,9 +118,14 @@ def node(text: str) -> Node:
         port = PORT if parts.port is None else parts.port
     except ValueError:
         raise wrong from None  # what urllib says repeats the text, which may have a password in it
-    if not parts.hostname or parts.netloc != text or "@" in text or port == 0:
+    if not parts.hostname or parts.netloc != text or "@" in text or port == 0 or not _is_written_in_one(text):
         raise wrong
     return Node(parts.hostname, port)
+
+
+def _is_written_in_one(text: str) -> bool:
+    """Tell whether a name has no space in it, nor a sign that nobody sees; urllib lets both pass."""
+    return text.isprintable() and " " not in text
 
 
 def _build(options: RedisOptions, context: TargetContext) -> RedisTarget:

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.targets import redis
 from adapters.targets.redis import Node, RedisOptions
-from engine.adapter import Duration
+from engine.adapter import Duration, Reference
 from engine.plan import LoginBudget
 from engine.values import SECOND, Microseconds, Secret
 from tests.contract.test_targets_redis import redis_context, redis_options
@@ -83,6 +83,10 @@ def test_a_wrong_option_is_refused_without_repeating_a_secret(given: dict[str, o
         "\u2100canary:1",
         "u:canary@a:x",
         "a:1/canary",
+        "a canary",
+        "a canary:1",
+        "canary\u00a0:1",
+        "canary\u200b:1",
     ],
 )
 def test_a_wrong_server_is_not_repeated(text: str) -> None:
@@ -94,6 +98,11 @@ def test_a_wrong_server_is_not_repeated(text: str) -> None:
         redis.node(text)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_a_host_with_a_space_is_refused() -> None:
+    with pytest.raises(ValueError, match="without spaces"):
+        RedisOptions(admin_credentials=redis.AdminCredentials(password=Reference("env", "X")), host="a b")
 
 
 def test_defaults_are_the_safe_ones() -> None:
