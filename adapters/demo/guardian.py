@@ -16,9 +16,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STOP_SECONDS_MAX = 10.0
+_POLL_SECONDS = 0.05
 
 
 def _start(folder: Path, account: tuple[int, int] | None, command: list[str]) -> subprocess.Popen[bytes]:
@@ -47,6 +49,15 @@ def _stop(server: subprocess.Popen[bytes], number: signal.Signals) -> None:
     server.wait()
 
 
+def _remove(folder: Path) -> None:
+    """Remove the folder; what was begun in it (initdb) may outlive keyturn by seconds, and write until its files go."""
+    limit = time.monotonic() + STOP_SECONDS_MAX
+    shutil.rmtree(folder, ignore_errors=True)
+    while folder.exists() and time.monotonic() < limit:
+        time.sleep(_POLL_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(arguments: list[str]) -> None:
     """Obey standard input. Arguments: folder, `uid:gid` or `-`, name of the stopping signal, the command."""
     folder, account_text, stop_name, *command = arguments
@@ -69,7 +80,7 @@ def main(arguments: list[str]) -> None:
     finally:
         if server is not None:
             _stop(server, signal.Signals[stop_name])
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(Path(folder))
 
 
 if __name__ == "__main__":

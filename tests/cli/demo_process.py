@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -73,6 +74,19 @@ class Place:
                 return False
             time.sleep(0.05)
         return True
+
+    def stop_when_guarded(self, process: subprocess.Popen[str], *, seconds_max: float = 30.0) -> None:
+        """Halt a demo at a moment when every folder that it made has its guardian: before that nobody can clean up."""
+        limit = time.monotonic() + seconds_max
+        while True:
+            process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            guardians = [each for each in self._processes() if servers.GUARDIAN.name in each]
+            if all(any(str(folder) in each for each in guardians) for folder in self.temporary.iterdir()):
+                return
+            assert time.monotonic() < limit, "a folder is without a guardian"
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
 
     def _processes(self) -> Sequence[str]:
         wanted = str(self.temporary)

@@ -115,10 +115,11 @@ def test_a_second_ctrl_c_does_not_disturb_the_cleaning_up() -> None:
 
 @pytest.mark.parametrize(("line", "seconds"), [("1", 0.4), ("4", 0.1)])
 def test_a_demo_that_is_killed_leaves_nothing_behind(line: str, seconds: float) -> None:
-    """Whoever cannot clean up any more has it done by the guardians of the servers."""
+    """Whoever cannot clean up any more has it done by the guardians of the servers, once they are there."""
     with place() as here, here.start() as process:
         _wait_for(process, line)
         time.sleep(seconds)
+        here.stop_when_guarded(process)
         process.kill()
         process.communicate(timeout=SECONDS_MAX)
         assert here.is_clean()
