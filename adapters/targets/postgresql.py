@@ -142,18 +142,20 @@ class PostgresqlTarget:
         """Set the previous value back, and take the candidate's login its password, in one transaction.
 
         What is as it should be stays as it is, which at most two logins show: another value of a login is never
-        taken away with the candidate, and a value in force keeps its salt, which pools may have learnt.
+        taken away with the candidate, and a value in force keeps its salt, which pools may have learnt. Where
+        wrong logins are counted, none is spent on that: what is set twice is set once.
         """
+        is_counted = self.options.login_budget is not None
         login = previous or candidate
         if login is None:
             return
         what = f"going back on {login.username}"
         stored = None
-        if previous is not None and not self._is_in_force(previous):
+        if previous is not None and (is_counted or not self._is_in_force(previous)):
             stored = _stored_form(previous, what)
         goes = None
         if candidate is not None and (previous is None or previous.username != candidate.username):
-            seen = self.probe(candidate)
+            seen = Sighting(Probe.ACCEPTED) if is_counted else self.probe(candidate)
             if seen.probe is Probe.UNKNOWN and previous is None:
                 raise Unavailable(what=what, why=f"nobody knows whether the candidate is in force: {seen.detail}")
             goes = None if seen.probe is Probe.REFUSED else candidate.username

@@ -14,7 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.targets.postgresql import ADAPTER, AdminCredentials, PostgresqlOptions, PostgresqlTarget
+from adapters.targets.postgresql import (
+    ADAPTER,
+    AdminCredentials,
+    LoginBudgetOptions,
+    PostgresqlOptions,
+    PostgresqlTarget,
+)
 from adapters.targets.postgresql_login import Tls
 from engine.adapter import Duration, Reference, TargetContext
 from engine.plan import Strategy
@@ -55,6 +61,7 @@ class Site:
         tls_root: str = "",
         host: str | None = None,
         base: Path = Path("/nowhere"),
+        budget: LoginBudgetOptions | None = None,
     ) -> PostgresqlTarget:
         """Return the target as the configuration would build it."""
         server = self.database.server
@@ -79,6 +86,7 @@ class Site:
             verification_query=query,
             statement_timeout=Duration(statement_milliseconds * 1000),
             connect_timeout=Duration(2 * SECOND),
+            login_budget=budget,
         )
         target = ADAPTER.build(options, context)
         assert isinstance(target, PostgresqlTarget)

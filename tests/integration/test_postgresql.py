@@ -5,10 +5,12 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from adapters.targets.postgresql import LoginBudgetOptions
+from engine.adapter import Duration
 from engine.errors import OwnLoginRejected, Rejected, Unavailable
 from engine.plan import Strategy
 from engine.ports import Finding, Probe, Severity
-from engine.values import CredentialValue, Form, Secret
+from engine.values import SECOND, CredentialValue, Form, Secret
 from tests.conftest import Database
 from tests.integration.postgresql_bench import Site, site, soon, value
 
@@ -305,6 +307,21 @@ def test_a_login_is_empty_where_the_server_shows_it(here: Site) -> None:
     held = full.probe(absent)
     assert (held.probe, held.restorable is not None) == (Probe.UNKNOWN, True)
     assert here.target(Strategy.ALTERNATING, port=1).probe(bare).probe is Probe.UNKNOWN
+
+
+@BOTH
+@pytest.mark.slow
+def test_going_back_spends_no_login_where_they_are_counted(here: Site, strategy: Strategy) -> None:
+    """With a login budget nothing is tried on the way back, and the way back is the same."""
+    target = here.target(strategy, budget=LoginBudgetOptions(2, Duration(60 * SECOND)))
+    names = here.pair if strategy is Strategy.ALTERNATING else (here.owner, here.owner)
+    old, new = value(names[0]), value(names[1])
+    for given in (old, new):
+        target.apply(given, tag="1", deadline=soon())
+    before = here.log().count("password authentication failed for user")
+    target.restore(old, candidate=new, tag="2", deadline=soon())
+    assert here.log().count("password authentication failed for user") == before
+    assert [target.probe(each).probe for each in (old, new)] == [Probe.ACCEPTED, Probe.REFUSED]
 
 
 @pytest.mark.slow
