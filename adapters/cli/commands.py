@@ -62,7 +62,7 @@ CODES = {
     5: "a person is needed now",
     6: "refused: another rotation is open, no such restore point, an illegal step",
     7: "resting until an operator decides",
-    8: "still running when --timeout ended, handed over with --detach, or not to be retired yet",
+    8: "still running: when --timeout ended, with --detach, not to be retired yet, or driven by another process",
     130: "interrupted; the rotation can be resumed",
 }
 """What the exit codes mean."""
