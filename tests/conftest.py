@@ -1,6 +1,7 @@
-"""What tests share: throw-away servers, and a database of its own for each test that wants one.
+"""What tests share: throw-away servers, a database of its own for each test that wants one, how examples are drawn.
 
-A server that is missing skips the test with a reason; where CI=true is set it is a failure instead.
+Under CI the examples are the same on every machine; elsewhere they are fresh, and a failing one prints how to draw it
+again. A server that is missing skips the test with a reason; where CI=true is set it is a failure instead.
 """
 
 from __future__ import annotations
@@ -12,12 +13,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from adapters.demo import servers
 from engine.values import Secret
 
 if TYPE_CHECKING:
     import psycopg
+
+
+settings.register_profile(
+    "keyturn",
+    deadline=None,  # a busy machine is not a failing test
+    print_blob=True,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("keyturn")
 
 
 def without_server(error: servers.ServerMissing) -> None:
