@@ -25,7 +25,18 @@ class Violation(AssertionError):
 
 
 def check_world(world: Simulation) -> None:
-    """I1, I2, I3, I7 and the login budget of I8: what must hold between any two calls."""
+    """What must hold between any two calls."""
+    if world.touched:
+        _check_nothing_worse(world)
+    else:
+        _check_untouched(world)
+    budget = world.capabilities.login_budget
+    if budget is not None and not world.touched and world.wrong_logins() > budget.tries:
+        raise Violation("I8: more wrong logins than the target's budget")
+
+
+def _check_untouched(world: Simulation) -> None:
+    """I1, I2, I3 and I7: nothing is lost, nobody is locked out, nothing is in force that no store holds."""
     held = world.store.versions(world.path)
     values = []
     for version in held.versions:
@@ -56,9 +67,17 @@ def check_world(world: Simulation) -> None:
     overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
     if overlap and current is not None and not world.target.accepts(current):
         raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
-    budget = world.capabilities.login_budget
-    if budget is not None and world.wrong_logins() > budget.tries:
-        raise Violation("I8: more wrong logins than the target's budget")
+
+
+def _check_nothing_worse(world: Simulation) -> None:
+    """I1 where people did things by hand: what works is not taken away, whether a store holds it or not."""
+    for version in world.store.versions(world.path).versions:
+        value = world.value(version)
+        assert value is not None, "a store lists a version that it does not hold"
+        world.seen_values.setdefault(version, value)
+    before, world.works = world.works, world.anything_works()
+    if before and not world.works:
+        raise Violation("I1: the last value that worked was taken away")
 
 
 def _open_tags(world: Simulation) -> set[str]:
@@ -68,6 +87,8 @@ def _open_tags(world: Simulation) -> set[str]:
 
 def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     """I6 and I8, at the moment a write is sent to the target."""
+    if call == "store.promote":
+        _check_sending_back(world, args[1])
     if call not in WRITES:
         return
     live = [r for r in world.fold.values() if r.state not in ENDED]
@@ -78,11 +99,26 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
         _check_attempt(world, call, rotation)
     if call == "target.apply" and not world.capabilities.issues_value and world.value(rotation.candidate) is None:
         raise Violation("I6: applied before it was staged")
+    if call == "target.apply" and world.shows and not world.touched:
+        held = [world.value(version) for version in world.store.versions(world.path).versions]
+        if any(login == rotation.login for login, _ in world.target.strangers([value for value in held if value])):
+            raise Violation("I1: what is replaced could have been captured, and no store holds it")
     if call == "target.retire" and args[0] is not None:
         if rotation.state is not State.RETIRING:
             raise Violation(f"I6: retired while {rotation.state}")
         if rotation.grace and world.clock.at < rotation.grace.wall and not world.ended_early:
             raise Violation("I6: retired within the grace period")
+
+
+def _check_sending_back(world: Simulation, version: str) -> None:
+    """I3 on the way back, whoever did what by hand: consumers are sent only to what works."""
+    rotation = world.open
+    if rotation is None or rotation.state is not State.ROLLING_BACK or version != rotation.previous:
+        return
+    value = world.value(version)
+    forgotten = any(fault.kind == "forgotten" for fault in world.used)
+    if world.clock.quiet and not forgotten and value is not None and not world.target.accepts(value):
+        raise Violation(f"I3: consumers are sent back to {version}, which is not accepted")
 
 
 def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
@@ -132,22 +168,28 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
         case e.RollbackVerified(observed="login"):
             if previous is None or not accepts(previous):
                 raise Violation("I5: rolled back, but the old version is not accepted")
-            if world.store.versions(world.path).current != rotation.previous:
+            if world.store.versions(world.path).current != rotation.previous and not world.touched:
                 raise Violation("I5: rolled back, but the store calls another version current")
         case _:
             return
 
 
-def check_end(world: Simulation) -> None:
-    """What the store calls current works, the chain is whole, and the dual slots are not littered."""
+def check_end(world: Simulation, *, led_on: bool = False) -> None:
+    """What the store calls current works, the chain is whole, and the dual slots are not littered.
+
+    `led_on`: a rotation completed that nobody was about.
+    """
     current = world.value(world.store.versions(world.path).current)
     last = list(world.fold.values())[-1] if world.fold else None
+    if world.touched and not led_on:
+        return  # what was done by hand last, keyturn had no occasion to see
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
     if current is not None and not has_failed and not world.target.accepts(current):
         raise Violation("the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
-        known = not (world.takeover and last.plan.strategy is Strategy.ISSUE)  # keys of before are nobody's to revoke
+        # Keys of before are nobody's to revoke, and neither is what somebody added by hand.
+        known = not world.touched and not (world.takeover and last.plan.strategy is Strategy.ISSUE)
         if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
             raise Violation("values besides the current one are in force after a completed rotation")
     verdict = world.log.verify()

@@ -78,11 +78,20 @@ class Histories(RuleBasedStateMachine):
         if hasattr(self, "simulation"):
             check_world(self.simulation)
 
+    @precondition(lambda self: self.simulation.fold)
+    @rule()
+    def what_went_before_is_no_dead_end(self) -> None:
+        """Whatever happened so far: once nothing breaks and nobody is about, one more rotation completes."""
+        self.simulation.settle()
+        self.simulation.lead_on()
+        self.simulation.calm = False
+
     def teardown(self) -> None:
-        """With no more faults, everything ends."""
+        """With no more faults, everything ends, and one more rotation completes."""
         if hasattr(self, "simulation"):
             self.simulation.settle()
+            self.simulation.lead_on()
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=2000, stateful_step_count=12)
+TestHistories.settings = settings(max_examples=900, stateful_step_count=12)

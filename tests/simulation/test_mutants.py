@@ -11,14 +11,16 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine import backward, forward, process, runner
 from engine import events as e
+from engine.errors import Unavailable
 from engine.performance import Performance
 from engine.process import Effect
 from engine.values import CredentialValue, Instant, Microseconds, deadline_after
 from tests.simulation.invariants import Violation
-from tests.simulation.seeds import seeded
+from tests.simulation.seeds import handled, seeded
 
 SEEDS: Final = 2000
 """Seeds that a mutant may survive; most are caught by one of the first ten, and all so far by one of 250."""
@@ -116,6 +118,64 @@ def _no_grace(performance: Performance) -> None:
     performance.record(e.MonitoringPassed(deadline_after(performance.world.clock.now(), Microseconds(0))))
 
 
+class Unguarded:
+    """The memory target, but it does not refuse to retire where the value to keep is not accepted."""
+
+    def __init__(self, target: MemoryTarget) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
+        """Take it away, whatever is left then."""
+        elsewhere = old is not None and keep is not None and keep.username != old.username
+        loses = keep is not None and not self._target.accepts(keep)
+        kept = None if elsewhere or loses else keep
+        if old is None or kept is not None:
+            self._target.retire(old, keep=keep, tag=tag, deadline=deadline)
+        else:
+            self._target.retire(old, keep=None, tag=tag, deadline=deadline)
+
+
+def _retire_unseen(patch: pytest.MonkeyPatch) -> None:
+    """Take the old version away without seeing first that the current one works."""
+    expect, retired = forward._expect, forward._take_away
+    taken: set[tuple[object, str]] = set()
+
+    def take_away(performance: Performance, *what: Any) -> None:
+        taken.add((performance, performance.tag))
+        retired(performance, *what)
+
+    def expect_after(performance: Performance, *what: Any) -> None:
+        if (performance, performance.tag) in taken:
+            expect(performance, *what)
+
+    patch.setattr(forward, "_take_away", take_away)
+    patch.setattr(forward, "_expect", expect_after)
+
+
+def _promote_from_the_log(performance: Performance) -> None:
+    """Expect the store to call current what the log takes for the old version."""
+    rotation = performance.rotation
+    value = performance.candidate()
+    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.previous)
+    forward.promote(performance)
+
+
+def _take_for_occupied(patch: pytest.MonkeyPatch) -> None:
+    """Take a look that showed nothing for one that showed that there is nothing to capture."""
+    look = forward._take_over
+
+    def take_over(performance: Performance) -> bool:
+        try:
+            return look(performance)
+        except Unavailable:
+            return False
+
+    patch.setattr(forward, "_take_over", take_over)
+
+
 class Mutant(NamedTuple):
     """A bug, what may show it, and how the target behaves where that is needed."""
 
@@ -124,9 +184,12 @@ class Mutant(NamedTuple):
     seen: tuple[str, ...]
     """The invariants that may be the first to fail."""
     options: MemoryOptions | None = None
+    by_hand: bool = False
+    """What shows it is done by hand, at a target that does not guard itself."""
 
 
 LOCKS: Final = MemoryOptions(lockout_after=3)
+SHOWS: Final = MemoryOptions(shows_restorable=True)
 
 MUTANTS: Final = [
     Mutant("no fence", _instead(process, "fence", lambda rotation, effect: Instant(0)), ("I8",)),
@@ -142,14 +205,26 @@ MUTANTS: Final = [
     Mutant("retires with a stale attempt", _instead(forward, "_take_away", _retire_at_once), ("I6",)),
     Mutant("destroys a failed candidate", _performed(Effect.RESTORE, _destroy), ("I7", "I2")),
     Mutant("forgets what may be wanted back", _forget_everything_old, ("I7", "I2")),
+    Mutant("retires without seeing the current one first", _retire_unseen, ("I1",), by_hand=True),
+    Mutant("sends back without looking", _instead(backward, "_is_in_force", lambda *what: True), ("I3",), by_hand=True),
+    Mutant("promotes by the log", _performed(Effect.PROMOTE, _promote_from_the_log), ("L2",), SHOWS),
+    Mutant("takes over unseen", _take_for_occupied, ("L2", "I1"), SHOWS),
 ]
 
 
-def _first_violation(options: MemoryOptions | None) -> tuple[int, str]:
+def _run(seed: int, mutant: Mutant) -> None:
+    """Run a seed of the kind that may show it."""
+    if mutant.by_hand:
+        handled(seed, options=mutant.options, around=Unguarded)
+    else:
+        seeded(seed, options=mutant.options)
+
+
+def _first_violation(mutant: Mutant) -> tuple[int, str]:
     """Return the first seed that breaks an invariant, and which; fails the test where none does."""
     for seed in range(SEEDS):
         try:
-            seeded(seed, options=options)
+            _run(seed, mutant)
         except Violation as violation:
             return seed, str(violation)
     pytest.fail(f"{SEEDS} seeds saw nothing wrong with it")
@@ -160,7 +235,7 @@ def _first_violation(options: MemoryOptions | None) -> tuple[int, str]:
 def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     """By an invariant that is about the bug, and not by chance."""
     mutant.mutate(monkeypatch)
-    seed, violation = _first_violation(mutant.options)
+    seed, violation = _first_violation(mutant)
     print(f"{mutant.name}: seed {seed} saw {violation}")
     assert violation.startswith(mutant.seen), violation
 

@@ -5,7 +5,6 @@ Rule: a run is a function of its arguments: strategy, options, faults and seed; 
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from adapters.event_store.memory import MemoryEventLog
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
+from engine import events as e
 from engine import rotation as rotations
 from engine.credential import Version
 from engine.errors import Conflict, IllegalCommand, KeyturnError, Rejected, Unavailable, Uncertain
@@ -27,84 +27,23 @@ from engine.plan import Plan, Strategy
 from engine.process import Wait
 from engine.rotation import Rotation
 from engine.runner import Runner
-from engine.values import SECOND, CredentialValue, Instant, Microseconds, Moment, Secret
+from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret
 from tests.simulation.faults import WRITES, Crash, Fault, Faulty
+from tests.simulation.hands import Deed, act, is_dead_end, put_right
 from tests.simulation.invariants import Violation, check_end, check_fact, check_world, check_write
+from tests.simulation.surroundings import RememberedPlace, SeededEntropy, SeededIds, SimulatedClock
 
 SERVICE, ENVIRONMENT, PATH = "app-db", "production", "production/app-db"
 GRACE = Microseconds(3600 * SECOND)
 PROCESSES_MAX = 60
 """Processes one rotation may take: more means that it does not end."""
+FAILURES_MAX = 8
+"""Tries after which a person looks, where somebody did something by hand: retiring is tried for ever."""
 
 
 def patient(rotation: Rotation, wait: Wait) -> bool:
     """Wait for everything: virtual time costs nothing."""
     return True
-
-
-class SimulatedClock:
-    """Time that passes only when someone waits, and a little with every call; late effects land in it."""
-
-    def __init__(self) -> None:
-        self.at = 1_700_000_000 * SECOND
-        self._late: list[tuple[int, Callable[[], None]]] = []
-
-    def now(self) -> Moment:
-        """Return the virtual time."""
-        return Moment(Instant(self.at), "boot", Microseconds(self.at))
-
-    def wait(self, duration: Microseconds) -> None:
-        """Let time pass, and what lands late in it land."""
-        until = self.at + max(duration, 1)
-        while due := sorted((item for item in self._late if item[0] <= until), key=lambda item: item[0])[:1]:
-            self._late.remove(due[0])
-            self.at = max(self.at, due[0][0])
-            due[0][1]()
-        self.at = until
-
-    def later(self, after: float, effect: Callable[[], None]) -> None:
-        """Let an effect land `after` seconds from now."""
-        self._late.append((self.at + int(after * SECOND), effect))
-
-    @property
-    def quiet(self) -> bool:
-        """Tell whether nothing is still to land."""
-        return not self._late
-
-
-class SeededEntropy:
-    """Random bytes of a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def draw(self, count: int) -> bytes:
-        """Return the next bytes of the seed."""
-        return self._random.randbytes(count)
-
-
-class SeededIds:
-    """Ids of a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-
-    def new(self) -> UUID:
-        """Return the next id of the seed."""
-        return UUID(bytes=self._random.randbytes(16), version=4)
-
-
-class RememberedPlace:
-    """A further place: it remembers the last value."""
-
-    name = "dotenv:PASSWORD"
-
-    def __init__(self) -> None:
-        self.value: CredentialValue | None = None
-
-    def publish(self, value: CredentialValue, *, version: str) -> None:
-        """Remember the value."""
-        self.value = value
 
 
 class Simulation:
@@ -122,9 +61,12 @@ class Simulation:
         fresh: bool = False,
         options: MemoryOptions | None = None,
         automatic: bool = True,
+        deeds: Sequence[Deed] = (),
+        around: Callable[[MemoryTarget], Any] = lambda target: target,
     ) -> None:
         self.strategy = strategy
         self.faults: list[Fault] = list(faults)
+        self.deeds: list[Deed] = list(deeds)
         self.seed = seed
         self.takeover = takeover
         self.fresh = fresh
@@ -143,7 +85,20 @@ class Simulation:
             entropy=self.entropy,
             now=lambda: self.clock.now().wall,
         )
+        self.around = around
+        """What is put around the target, as the engine sees it."""
         self.capabilities = self.target.capabilities
+        self.shows = options is not None and options.shows_restorable and self.capabilities.values_max == 1
+        """What is replaced at the target can be captured before."""
+        self.by_hand: list[CredentialValue] = []
+        self.lost: dict[str, CredentialValue] = {}
+        self.touched = False
+        """Somebody did something by hand, so that only what the engine does is judged."""
+        self.works = True
+        """Something that somebody knows is accepted; noted in a world that was touched."""
+        self.dead_end = False
+        self.faultable: Counter[str] = Counter()
+        """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
         self.used: set[Fault] = set()
         self.story: list[str] = []
@@ -154,7 +109,7 @@ class Simulation:
         self.ended_early = False
         self.calm = False
         self._processes = 0
-        self._wrong: list[int] = []
+        self._changes = 0
         self.initial = None if fresh else self._begin()
 
     def _begin(self) -> CredentialValue:
@@ -176,6 +131,16 @@ class Simulation:
         """Return what the store holds under a version."""
         return self.store.read(PATH, version) if version else None
 
+    @property
+    def open(self) -> Rotation | None:
+        """The rotation that has not ended."""
+        return next((rotation for rotation in self.fold.values() if rotation.state not in ENDED), None)
+
+    def anything_works(self) -> bool:
+        """Tell whether the target accepts a value that anybody knows, whether a store holds it or not."""
+        known = [*self.seen_values.values(), *self.by_hand, *([self.initial] if self.initial else [])]
+        return any(self.target.accepts(value) for value in known)
+
     def values_in_force(self) -> int:
         """Return how many values the target accepts."""
         return len(self.target.strangers([]))
@@ -190,6 +155,7 @@ class Simulation:
         """Count a call, check what must hold before it, and return the fault planned for it."""
         self.clock.wait(Microseconds(1000))
         self.calls[call] += 1
+        self.faultable[call] += not self.calm
         check_write(self, call, args)
         for fault in () if self.calm else self.faults:
             if fault.call == call and fault.nth == self.calls[call]:
@@ -220,6 +186,17 @@ class Simulation:
         """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
+        if any(isinstance(item.fact.body, e.StateChange) for item in recorded):
+            self._changes += 1
+            self._do_by_hand()
+
+    def _do_by_hand(self) -> None:
+        """Do what is to be done by hand when a state is entered, unless a lost call may still land."""
+        for deed in [deed for deed in self.deeds if deed.nth <= self._changes and self.clock.quiet and not self.calm]:
+            self.deeds.remove(deed)
+            self.touched = True
+            act(self, deed.hand)
+            self.works = self.anything_works()
 
     def _note(self, fact: Fact) -> None:
         if fact.state is not None:
@@ -251,14 +228,16 @@ class Simulation:
         def port(name: str, real: Any) -> Any:
             return Faulty(self, name, real) if faulty else real
 
-        places = [port("place", self.place)]
-        binding = Binding(port("target", self.target), port("store", self.store), places)
+        def bind(service: str, environment: str, plan: Plan | None) -> Binding:
+            target = port("target", self.around(self.target))
+            return Binding(target, port("store", self.store), [port("place", self.place)])
+
         return World(
             log=port("log", self.log),
             clock=self.clock,
             ids=SeededIds(self.seed * 1000 + self._processes),
             entropy=self.entropy,
-            bind=lambda service, environment, plan: binding,
+            bind=bind,
             hold=_hold,
             owner=owner,
             actor="simulation",
@@ -300,14 +279,23 @@ class Simulation:
                 begun = rotation.id
                 if rotation.state is State.ROLLBACK_FAILED:
                     operations.retry(rotation.id, reason="simulated operator")
-                ended = Runner(world).drive(rotation.id, patience=patient)
+                ended = Runner(world).drive(rotation.id, patience=self._until_a_person_looks(rotation))
                 if ended.state in ENDED:
+                    return ended
+                if self.touched:
+                    put_right(self, ended)
+                    self.dead_end = is_dead_end(self, ended)
+                if self.dead_end:
                     return ended
             except Crash:
                 self.story.append("the process died")
             except KeyturnError as error:
                 self.story.append(f"the process ended: {error.message}")
         raise Violation(f"L1: no end after {PROCESSES_MAX} processes: {self.story[-12:]}")
+
+    def _until_a_person_looks(self, begun: Rotation) -> Callable[[Rotation, Wait], bool]:
+        """Return the patience of a process: where people did something by hand, one looks after some tries."""
+        return lambda rotation, wait: not self.touched or rotation.failures < begun.failures + FAILURES_MAX
 
     def _start(self, operations: Operations, to: Version | None) -> UUID:
         before = set(self.fold)
@@ -321,6 +309,8 @@ class Simulation:
     def settle(self) -> None:
         """With no more faults, everything unfinished ends, and a second pass does nothing (L1)."""
         self.calm = True
+        if self.dead_end:
+            return
         self.clock.wait(Microseconds(60 * SECOND))
         credential = self.world().credential(SERVICE, ENVIRONMENT)
         if credential.open is not None:
@@ -328,6 +318,34 @@ class Simulation:
         if credential.last is not None:
             self._check_second_pass(credential.last)
         check_end(self)
+
+    def lead_on(self) -> None:
+        """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2).
+
+        A wait for wrong logins of before is waited out. What a person turned off, or did, is a person's to undo: what
+        the target made and a person revoked, nobody can bring back; and see `_has_no_room`.
+        """
+        self.calm = True
+        if self.dead_end or self._has_no_room():
+            return
+        ended = self.rotate()
+        if ended.state is not State.COMPLETED:
+            why = ended.cause.message if ended.cause else "nothing"
+            raise Violation(f"L2: one more rotation is {ended.state}: {why} {self.story[-12:]}")
+        check_end(self, led_on=True)
+
+    def _has_no_room(self) -> bool:
+        """Tell whether a login holds as many values as it may, of which only a person can take one away.
+
+        Going back by itself is off, or somebody did something by hand; or promotion failed where the store called
+        nothing current, so that there was nothing to go back to; or the target forgot that it took away a value of
+        before, which nobody knows, so that nobody could see it.
+        """
+        if self.strategy is not Strategy.DUAL or self.values_in_force() < 2:
+            return False
+        stuck = any(r.state is State.FAILED and r.promotable and r.label is None for r in self.fold.values())
+        unseen = self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+        return self.touched or not self.automatic or stuck or unseen
 
     def _check_second_pass(self, rotation_id: UUID) -> None:
         head, calls = self.log.head(), self.calls.copy()
@@ -343,9 +361,10 @@ def _hold(rotation_id: UUID) -> Iterator[None]:
 
 
 def run(strategy: Strategy, faults: Sequence[Fault] = (), *, rotations_wanted: int = 2, **options: Any) -> Simulation:
-    """Rotate some times under faults, settle, and return the world for a closer look."""
+    """Rotate some times under faults, settle, rotate once more, and return the world for a closer look."""
     simulation = Simulation(strategy, faults, **options)
     for _ in range(rotations_wanted):
         simulation.rotate()
     simulation.settle()
+    simulation.lead_on()
     return simulation

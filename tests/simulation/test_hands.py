@@ -1,0 +1,98 @@
+"""People change things past keyturn: it makes nothing worse, and once it was put right, a rotation completes."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.machine import ENDED, State
+from engine.operations import Operations
+from engine.plan import Strategy
+from engine.runner import Runner, never
+from tests.simulation.hands import Deed, Hand, act
+from tests.simulation.seeds import handled
+from tests.simulation.test_mutants import Unguarded
+from tests.simulation.world import ENVIRONMENT, GRACE, SERVICE, Simulation, run
+
+CHANGES = 16
+"""Changes of state in two rotations."""
+
+
+def in_grace(strategy: Strategy) -> Simulation:
+    """Return a world whose rotation waits for its grace period to end, at a target that does not guard itself."""
+    world = Simulation(strategy, around=Unguarded)
+    operations = Operations(world.world())
+    rotation_id = operations.start(SERVICE, ENVIRONMENT, world.plan(), logins=world.logins)
+    assert Runner(world.world()).drive(rotation_id, patience=never).state is State.GRACE
+    world.touched = True
+    return world
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+@pytest.mark.parametrize("hand", Hand)
+def test_anything_by_hand_at_any_moment(strategy: Strategy, hand: Hand) -> None:
+    """Only where a value that the target made was revoked there is nothing that a person could put right."""
+    dead_ends = 0
+    for nth in range(1, CHANGES + 1):
+        world = run(strategy, deeds=[Deed(nth, hand)], around=Unguarded)
+        assert world.touched
+        dead_ends += world.dead_end
+    assert (dead_ends > 0) is (strategy is Strategy.ISSUE and hand is Hand.REVOKE_CURRENT)
+
+
+@pytest.mark.slow
+def test_seeds_of_deeds_and_faults() -> None:
+    """Six hundred seeds of things done by hand while calls fail, at a target that does not guard itself."""
+    for seed in range(600):
+        handled(seed, around=Unguarded)
+
+
+@pytest.mark.parametrize("hand", [Hand.CHANGE, Hand.REVOKE_CURRENT])
+def test_the_old_version_stays_while_the_current_one_does_not_work(hand: Hand) -> None:
+    """It may be the last that works; once the current one does again, the rotation completes."""
+    world = in_grace(Strategy.ALTERNATING)
+    (rotation,) = world.fold.values()
+    act(world, hand)
+    world.clock.wait(GRACE)
+    assert world.rotate().state is State.COMPLETED
+    refused = world.story.index("EffectPostponed -> retiring")
+    assert "AttemptStarted -> retiring" not in world.story[:refused]
+    right = world.story.index("a person puts it right")
+    assert "AttemptStarted -> retiring" not in world.story[refused:right]
+    assert world.fold[rotation.id].state in ENDED
+
+
+def test_consumers_stay_on_what_works_where_the_old_version_was_revoked() -> None:
+    """A key that was revoked does not come back: the store goes on calling the new one current."""
+    world = in_grace(Strategy.ISSUE)
+    (rotation,) = world.fold.values()
+    act(world, Hand.REVOKE_PREVIOUS)
+    Operations(world.world()).go_back(rotation.id, command="rollback", reason="simulated operator")
+    ended = Runner(world.world()).drive(rotation.id, patience=never)
+    assert ended.state is State.ROLLBACK_FAILED
+    candidate = world.value(rotation.candidate)
+    assert candidate is not None
+    assert world.store.versions(world.path).current == rotation.candidate
+    assert world.target.accepts(candidate)
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_store_that_was_emptied_between_rotations_is_filled_by_the_next(strategy: Strategy) -> None:
+    """The log knows versions that nobody holds any more: they are not what the rotation expects or goes back to."""
+    world = Simulation(strategy)
+    assert world.rotate().state is State.COMPLETED
+    world.touched = True
+    act(world, Hand.EMPTY)
+    ended = world.rotate()
+    assert (ended.state, ended.previous, ended.label) == (State.COMPLETED, None, None)
+    assert world.store.versions(world.path).current == ended.candidate
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_version_that_was_lost_in_grace_holds_nothing_up(strategy: Strategy) -> None:
+    """It is retired without its value."""
+    world = Simulation(strategy, deeds=[Deed(7, Hand.LOSE)])
+    assert world.rotate().state is State.COMPLETED
+    assert "a person puts it right" not in world.story
+    world.settle()
+    world.lead_on()
