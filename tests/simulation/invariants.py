@@ -189,7 +189,11 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
         # Keys of before are nobody's to revoke, and neither is what somebody added by hand.
-        known = not world.touched and not (world.takeover and last.plan.strategy is Strategy.ISSUE)
+        known = (
+            not world.touched
+            and not world.kept_unseen
+            and not (world.takeover and last.plan.strategy is Strategy.ISSUE)
+        )
         if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
             raise Violation("values besides the current one are in force after a completed rotation")
     verdict = world.log.verify()

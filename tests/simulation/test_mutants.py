@@ -129,13 +129,8 @@ class Unguarded:
 
     def retire(self, old: CredentialValue | None, *, keep: CredentialValue | None, tag: str, deadline: Instant) -> None:
         """Take it away, whatever is left then."""
-        elsewhere = old is not None and keep is not None and keep.username != old.username
-        loses = keep is not None and not self._target.accepts(keep)
-        kept = None if elsewhere or loses else keep
-        if old is None or kept is not None:
-            self._target.retire(old, keep=keep, tag=tag, deadline=deadline)
-        else:
-            self._target.retire(old, keep=None, tag=tag, deadline=deadline)
+        unkept = old is not None and keep is not None and not self._target.accepts(keep)
+        self._target.retire(old, keep=None if unkept else keep, tag=tag, deadline=deadline)
 
 
 def _retire_unseen(patch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,11 @@ class Simulation:
         """The rotation that has not ended."""
         return next((rotation for rotation in self.fold.values() if rotation.state not in ENDED), None)
 
+    @property
+    def kept_unseen(self) -> bool:
+        """The target forgot to take away a value of before: nobody knows it, so that nobody could see it."""
+        return self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+
     def anything_works(self) -> bool:
         """Tell whether the target accepts a value that anybody knows, whether a store holds it or not."""
         known = [*self.seen_values.values(), *self.by_hand, *([self.initial] if self.initial else [])]
@@ -338,14 +343,12 @@ class Simulation:
         """Tell whether a login holds as many values as it may, of which only a person can take one away.
 
         Going back by itself is off, or somebody did something by hand; or promotion failed where the store called
-        nothing current, so that there was nothing to go back to; or the target forgot that it took away a value of
-        before, which nobody knows, so that nobody could see it.
+        nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
         """
         if self.strategy is not Strategy.DUAL or self.values_in_force() < 2:
             return False
         stuck = any(r.state is State.FAILED and r.promotable and r.label is None for r in self.fold.values())
-        unseen = self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
-        return self.touched or not self.automatic or stuck or unseen
+        return self.touched or not self.automatic or stuck or self.kept_unseen
 
     def _check_second_pass(self, rotation_id: UUID) -> None:
         head, calls = self.log.head(), self.calls.copy()
