@@ -94,4 +94,4 @@ class Histories(RuleBasedStateMachine):
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=900, stateful_step_count=12)
+TestHistories.settings = settings(max_examples=2000, stateful_step_count=8)
