@@ -16,9 +16,10 @@ from engine.events import CredentialEvent, RotationEvent
 from engine.machine import State
 from engine.performance import World, facts_of, noted_facts
 from engine.plan import Plan
+from engine.policies import unreachable
 from engine.ports import Holdings, SecretStore
 from engine.rotation import Rotation
-from engine.values import CURRENT, Form, Instant
+from engine.values import CURRENT, Instant
 
 
 class Operations:
@@ -135,13 +136,7 @@ class Operations:
         """
         store = self._world.bind(service, environment, plan).store
         value = store.read(plan.path, version.id)
-        refusal = ""
-        if value is None:
-            refusal = "no store holds that version any more"
-        elif value.form is Form.VERIFIER:
-            refusal = "only its verifier is held, which nobody can log in with"
-        elif not plan.settable:
-            refusal = "the target cannot be set back to a known value"
+        refusal = unreachable(value, settable=plan.settable)
         if refusal:
             raise NoRestorePoint(service=service, wanted=version.id, why=refusal, points=points or "none")
         return self.start(service, environment, plan, logins=logins, reason=reason, to=version)

@@ -14,7 +14,7 @@ from engine.plan import Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
 from engine.rotation import Rotation
-from engine.values import Instant, Microseconds, Moment
+from engine.values import CredentialValue, Form, Instant, Microseconds, Moment
 
 
 def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
@@ -133,3 +133,15 @@ def destroyable(rotation: Rotation, credential: Credential, held: Holdings, *, n
     in_flight = {f.version for f in rotation.fences if f.until > now.wall}
     in_flight |= {a.version for a in rotation.attempts if a.deadline > now.wall}
     return [v for v in generations[: max(len(generations) - kept, 0)] if v not in in_use | in_flight]
+
+
+def unreachable(value: CredentialValue | None, *, settable: bool) -> str:
+    """Return why a rollback cannot go to a version of which the store holds `value`; empty where it can.
+
+    `settable` is what the target of its service can do (`Plan.settable`).
+    """
+    if value is None:
+        return "no store holds that version any more"
+    if value.form is Form.VERIFIER:
+        return "only its verifier is held, which nobody can log in with"
+    return "" if settable else "the target cannot be set back to a known value"

@@ -18,7 +18,7 @@ from engine.credential import Credential, Version
 from engine.errors import NoRestorePoint, NoSuchPosition
 from engine.facts import Recorded
 from engine.ports import Holdings
-from engine.values import CredentialValue, Form, Instant
+from engine.values import Instant
 from projections.times import from_text
 
 _POSITION: Final = re.compile(r"#([0-9]{1,18})", re.ASCII)
@@ -92,18 +92,6 @@ def restore_points(credential: Credential, holdings: Holdings) -> tuple[Version,
     return tuple(
         version for version in credential.known if version != credential.current and version.id in holdings.versions
     )
-
-
-def unreachable(value: CredentialValue | None, *, settable: bool) -> str:
-    """Return why a rollback cannot go to a version of which the store holds `value`; empty where it can.
-
-    `settable` is what the target of its service can do (`Plan.settable`).
-    """
-    if value is None:
-        return "no store holds that version any more"
-    if value.form is Form.VERIFIER:
-        return "only its verifier is held, which nobody can log in with"
-    return "" if settable else "the target cannot be set back to a known value"
 
 
 def resolve(

@@ -22,6 +22,7 @@ from engine.errors import ExitCode, NoRestorePoint
 from engine.facts import Recorded
 from engine.machine import State
 from engine.operations import require_going_back
+from engine.policies import unreachable
 from engine.rotation import Rotation
 from engine.values import Microseconds
 from projections.restore import (
@@ -32,7 +33,6 @@ from projections.restore import (
     position_at,
     resolve,
     restore_points,
-    unreachable,
     version_current_at,
 )
 from projections.rotations import rotation_document

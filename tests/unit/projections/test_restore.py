@@ -10,6 +10,7 @@ from engine import credential as credentials
 from engine import events as e
 from engine.errors import NoRestorePoint, NoSuchPosition
 from engine.facts import Recorded
+from engine.policies import unreachable
 from engine.ports import Holdings
 from engine.values import SECOND, CredentialValue, Form, Instant, Secret
 from projections.restore import (
@@ -20,7 +21,6 @@ from projections.restore import (
     position_at,
     resolve,
     restore_points,
-    unreachable,
     version_current_at,
 )
 from projections.times import to_text
