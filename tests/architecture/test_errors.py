@@ -13,6 +13,7 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
+    "adapters/simulation/world.py": "lets an effect land late, when nobody is there any more to be told",
 }
 """The only files that may catch what a port answers."""
 
@@ -24,6 +25,7 @@ Their parts are called after them: `_check_key` is a part of `check`.
 
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
+    "adapters/simulation/world.py": "is every process of a simulated run: what ends one is part of the story",
 }
 
 EVERYTHING_CAUGHT_IN = {

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.simulation.faults import CALLS, Fault
+from adapters.simulation.seeds import seeded
+from adapters.simulation.world import ENVIRONMENT, SERVICE, run
 from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
 from engine.credential import credential_id
 from engine.machine import State
 from engine.plan import RetryClass, Strategy
 from projections.restore import version_current_at
-from tests.simulation.faults import CALLS, Fault
-from tests.simulation.seeds import seeded
-from tests.simulation.world import ENVIRONMENT, SERVICE, run
 
 
 def _faults() -> st.SearchStrategy[Fault]:

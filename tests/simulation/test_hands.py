@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.simulation.hands import Deed, Hand, act
+from adapters.simulation.seeds import handled
+from adapters.simulation.world import ENVIRONMENT, GRACE, SERVICE, Simulation, run
 from engine.machine import ENDED, State
 from engine.operations import Operations
 from engine.plan import Strategy
 from engine.runner import Runner, never
-from tests.simulation.hands import Deed, Hand, act
-from tests.simulation.seeds import handled
 from tests.simulation.test_mutants import Unguarded
-from tests.simulation.world import ENVIRONMENT, GRACE, SERVICE, Simulation, run
 
 CHANGES = 16
 """Changes of state in two rotations."""

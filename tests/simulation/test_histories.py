@@ -6,13 +6,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from adapters.simulation.faults import CALLS, Fault
+from adapters.simulation.invariants import check_world
+from adapters.simulation.world import ENVIRONMENT, SERVICE, Simulation
 from adapters.targets.memory_options import MemoryOptions
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.values import SECOND, Microseconds
-from tests.simulation.faults import CALLS, Fault
-from tests.simulation.invariants import check_world
-from tests.simulation.world import ENVIRONMENT, SERVICE, Simulation
 
 
 class Histories(RuleBasedStateMachine):

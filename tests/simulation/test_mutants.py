@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from adapters.simulation.invariants import Violation
+from adapters.simulation.seeds import handled, seeded
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine import backward, forward, process, runner
@@ -19,8 +21,6 @@ from engine.errors import Unavailable
 from engine.performance import Performance
 from engine.process import Effect
 from engine.values import CredentialValue, Instant, Microseconds, deadline_after
-from tests.simulation.invariants import Violation
-from tests.simulation.seeds import handled, seeded
 
 SEEDS: Final = 2000
 """Seeds that a mutant may survive; most are caught by one of the first ten, and all so far by one of 250."""

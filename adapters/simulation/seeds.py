@@ -6,12 +6,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from adapters.simulation.faults import CALLS, WRITES, Fault
+from adapters.simulation.hands import Deed, Hand
+from adapters.simulation.world import Simulation, run
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine.plan import Strategy
-from tests.simulation.faults import CALLS, WRITES, Fault
-from tests.simulation.hands import Deed, Hand
-from tests.simulation.world import Simulation, run
 
 
 def handled(

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from adapters.simulation.faults import WRITES
 from engine import events as e
 from engine.facts import Fact, encode
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.rotation import Rotation
-from tests.simulation.faults import WRITES
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Simulation
+    from adapters.simulation.world import Simulation
 
 
 class Violation(AssertionError):

@@ -17,7 +17,7 @@ from engine.rotation import Rotation
 from engine.values import CredentialValue, Instant, Secret
 
 if TYPE_CHECKING:
-    from tests.simulation.world import Simulation
+    from adapters.simulation.world import Simulation
 
 
 class Hand(StrEnum):

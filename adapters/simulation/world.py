@@ -12,6 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from adapters.event_store.memory import MemoryEventLog
+from adapters.simulation.faults import WRITES, Crash, Fault, Faulty
+from adapters.simulation.hands import Deed, act, is_dead_end, put_right
+from adapters.simulation.invariants import Violation, check_end, check_fact, check_world, check_write
+from adapters.simulation.surroundings import RememberedPlace, SeededEntropy, SeededIds, SimulatedClock
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
@@ -28,10 +32,6 @@ from engine.process import Wait
 from engine.rotation import Rotation
 from engine.runner import Runner
 from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret
-from tests.simulation.faults import WRITES, Crash, Fault, Faulty
-from tests.simulation.hands import Deed, act, is_dead_end, put_right
-from tests.simulation.invariants import Violation, check_end, check_fact, check_world, check_write
-from tests.simulation.surroundings import RememberedPlace, SeededEntropy, SeededIds, SimulatedClock
 
 SERVICE, ENVIRONMENT, PATH = "app-db", "production", "production/app-db"
 GRACE = Microseconds(3600 * SECOND)
