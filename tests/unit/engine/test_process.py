@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from engine import events as e
 from engine.machine import ENDED, LEAVING, State
 from engine.plan import LoginBudget, RetryClass, Strategy
-from engine.process import EFFECTS, Effect, Wait, fence, free_at, next_effect
+from engine.process import EFFECTS, Effect, Wait, fence, next_effect, until_free
 from engine.rotation import Attempt
 from engine.runner import PERFORMERS
-from engine.values import SECOND, Instant, Microseconds
+from engine.values import SECOND, Deadline, Instant, Microseconds
 from tests.unit.engine.rotations import attempt, grace, moment, plan, rotation, seconds
 
 BUDGET = LoginBudget(3, Microseconds(60 * SECOND))
@@ -35,7 +35,7 @@ def test_a_state_stands_for_one_effect(state: State, effect: Effect) -> None:
 @pytest.mark.parametrize("state", [*sorted(ENDED), *LEAVING, State.WAITING])
 def test_what_rests_has_nothing_outstanding(state: State) -> None:
     """Also where a time to wait for is left over."""
-    assert next_effect(rotation(state, not_before=seconds(9)), moment()) is None
+    assert next_effect(rotation(state, postponed=Deadline(seconds(9))), moment()) is None
 
 
 def test_every_effect_can_be_performed_unless_no_rotation_comes_there() -> None:
@@ -45,7 +45,7 @@ def test_every_effect_can_be_performed_unless_no_rotation_comes_there() -> None:
 
 
 def test_a_postponed_effect_waits_for_its_time() -> None:
-    later = rotation(State.PROMOTING, not_before=seconds(3))
+    later = rotation(State.PROMOTING, postponed=Deadline(seconds(3)))
     assert next_effect(later, moment(2)) == Wait(seconds(3), "trying again")
     assert next_effect(later, moment(3)) is Effect.PROMOTE
 
@@ -184,7 +184,7 @@ def test_retiring_waits_for_what_could_bring_a_value_back(version: str, login: s
 
 @pytest.mark.parametrize("effect", Effect)
 def test_without_attempts_nothing_is_fenced(effect: Effect) -> None:
-    assert fence(rotation(), effect) == 0
+    assert fence(rotation(), effect, moment()) == 0
 
 
 @pytest.mark.parametrize("state", [State.STAGING, State.VERIFYING, State.PROMOTING, State.VERIFYING_ROLLBACK])
@@ -294,9 +294,11 @@ def test_from_the_time_it_is_free_no_window_holds_more_than_the_budget(times: li
     cost = min(cost, limit)
     budget = LoginBudget(limit, Microseconds(60 * SECOND))
     spent = rotation(tries=tries(*times) + tries(0, login="other"))
-    free = free_at(spent, "app", budget, cost)
+    now = moment(300)
+    left = until_free(spent.tries, "app", budget, cost, now)
+    free = now.wall + left
     counted = [seconds(time) for time in times if seconds(time) + budget.window >= free]
     assert len(counted) + cost <= limit
-    if free:
+    if left:
         before = [seconds(time) for time in times if seconds(time) + budget.window >= free - 1]
         assert len(before) + cost > limit

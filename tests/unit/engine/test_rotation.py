@@ -84,7 +84,13 @@ def test_facts_from_before_the_state_was_stored_are_read_too() -> None:
 def test_entering_a_state_begins_its_counts_anew() -> None:
     """Tries, refusals, waiting and what was published belong to a state; the key of its effect changes with it."""
     tired = rotation(
-        State.PROMOTING, failures=3, refusals=1, not_before=seconds(9), published=("dotenv:A",), version=7, entered=4
+        State.PROMOTING,
+        failures=3,
+        refusals=1,
+        postponed=Deadline(seconds(9)),
+        published=("dotenv:A",),
+        version=7,
+        entered=4,
     )
     fresh = then(tired, e.Promoted(), State.MONITORING, after=2)
     assert (fresh.failures, fresh.refusals, fresh.not_before, fresh.published) == (0, 0, 0, ())
