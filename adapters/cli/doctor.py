@@ -15,11 +15,13 @@ import click
 from msgspec.structs import replace
 
 from adapters.cli.driving import worst
+from adapters.cli.outcome import exit_code
 from adapters.cli.shared import shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
-from engine.machine import LEAVING, State, rests
+from engine.leaving import in_words, is_half_way, ways_out
+from engine.machine import State
 from engine.ports import Checkable, Finding, Probe, Severity
 from engine.values import CURRENT, Form
 from projections.times import to_text
@@ -138,11 +140,13 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         rotation = installation.operations.rotation(credential.open)
         if rotation.grace is not None and rotation.state is State.GRACE:
             say(Severity.OK, f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}")
-        elif rests(rotation.state):
-            command = LEAVING[rotation.state][0]
-            say(Severity.FAIL, f"rotation {rotation.id} is {rotation.state}", f"keyturn {command} {rotation.id}")
         else:
-            say(Severity.WARN, f"rotation {rotation.id} is {rotation.state}", f"keyturn resume {rotation.id}")
+            needed = exit_code(rotation) is ExitCode.PERSON_NEEDED
+            weight = Severity.FAIL if needed else Severity.WARN
+            say(weight, f"rotation {rotation.id} is {rotation.state}", in_words(ways_out(rotation)))
+    elif credential.last is not None and is_half_way(last := installation.operations.rotation(credential.last)):
+        message = f"rotation {last.id} failed, and the target may hold {last.candidate}"
+        say(Severity.WARN, message, in_words(ways_out(last)))
     if credential.current is None:
         say(Severity.OK, "never rotated", "")
         return found
@@ -159,7 +163,8 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         case Probe.ACCEPTED:
             say(Severity.OK, f"the target accepts {current}, which log and store call current")
         case Probe.REFUSED:
-            hint = f"Somebody changed it there: keyturn rotate {service.name} sets a new one."
+            lead = f"keyturn rotate {service.name} sets a new one"
+            hint = f"Somebody changed it there: {'see the open rotation' if credential.open else lead}."
             say(Severity.FAIL, f"the target refuses {current}, the current version{detail}", hint)
         case Probe.UNUSABLE:
             say(Severity.FAIL, f"the current secret is right, and the login is refused{detail}", "Look at the login.")
