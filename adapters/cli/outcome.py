@@ -129,7 +129,8 @@ def _trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen]) -> tuple[
         case State.RETIRING if code is ExitCode.PERSON_NEEDED:
             return f"{rotation.candidate} is current, and {known} is not retired{cause} {in_short(seen)}", ways
         case State.PAUSED:
-            return f"resting until you decide; {known} is current, and {rotation.candidate} is verified.", ways
+            alone = "" if rotation.plan.overlap or not rotation.previous else ", and is all that the target accepts"
+            return f"resting until you decide; {known} is current, {rotation.candidate} is verified{alone}.", ways
         case State.CANCELLED:
             return "cancelled before anything was done.", ""
         case _:

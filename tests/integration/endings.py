@@ -83,7 +83,7 @@ def rollback_failed(folder: Folder) -> Ending:
 
 def rollback_failed_under_lockout(folder: Folder) -> Ending:
     """The same at a target that locks a login after some wrong ones."""
-    more = "    lockout_after: 9\n"
+    more = "    lockout_after: 20\n"
     configure(folder, more=more)
     folder.settled(SERVICE)
     configure(folder, faults="fail_verification, reject_restore", more=more)

@@ -234,10 +234,10 @@ def test_a_paused_rotation_has_given_nobody_the_new_version(folder: Folder) -> N
 def test_a_pause_that_is_requested_twice_is_recorded_once(folder: Folder) -> None:
     """The second says so; while it is only requested, there is nothing to continue."""
     configure(folder)
+    folder.config.write_text(folder.config.read_text().replace("first: 1ms, longest: 2ms", "first: 9s, longest: 9s"))
     folder.settled(SERVICE)
     folder.run("rotate", SERVICE, "--detach")
     configure(folder, faults="unavailable")
-    folder.config.write_text(folder.config.read_text().replace("first: 1ms, longest: 2ms", "first: 9s, longest: 9s"))
     paused_at = folder.run("pause", SERVICE, "--timeout", "1ms")
     assert paused_at.code == 8, paused_at
     assert "is requested already" in folder.run("pause", SERVICE, "--timeout", "1ms").err
