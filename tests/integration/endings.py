@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from engine.machine import State
+from engine.values import Instant
 from tests.cli.program import Done, Folder
 
 SERVICE: Final = "app-db"
@@ -147,6 +149,19 @@ def never_retired(folder: Folder) -> Ending:
     return Ending(folder, State.RETIRING, folder.run("retire", SERVICE, "--json"), mended(strategy="dual"))
 
 
+def no_way_back(folder: Folder) -> Ending:
+    """Revoke the key before at the target, which cannot bring it back."""
+    configure(folder, strategy="issue")
+    folder.settled(SERVICE)
+    before = folder.ok("rotate", SERVICE, "--json").document["previous_version"]
+    wiring = folder.wiring()
+    old = wiring.held_in(SERVICE).read(f"default/{SERVICE}", before)
+    soon = Instant(time.time_ns() // 1_000 + 10_000_000)
+    wiring.target(SERVICE).retire(old, keep=None, tag="by hand", deadline=soon)
+    told = folder.run("abort", SERVICE, "--json")
+    return Ending(folder, State.ROLLBACK_FAILED, told, mended(strategy="issue"))
+
+
 ENDINGS: Final[dict[str, Callable[[Folder], Ending]]] = {
     made.__name__: made
     for made in (
@@ -156,6 +171,7 @@ ENDINGS: Final[dict[str, Callable[[Folder], Ending]]] = {
         failed_half_way,
         failed_half_way_with_two_values,
         failed_without_changes,
+        no_way_back,
         in_doubt,
         failed_in_doubt,
         never_retired,

@@ -130,6 +130,7 @@ KNOWN: Final = {
     "failed_half_way": ("refused", "accepted"),
     "failed_half_way_with_two_values": ("accepted", "accepted"),
     "failed_without_changes": None,
+    "no_way_back": ("refused", "accepted"),
     "in_doubt": ("unknown", "unknown"),
     "failed_in_doubt": ("unknown", "unknown"),
     "never_retired": ("accepted", "accepted"),
