@@ -16,7 +16,7 @@ COMMANDS = {
     "rotate": ("rotate:rotate", "Rotate the credential of one or several services."),
     "rollback": ("rollback:rollback", "Go back to the previous version, or to the one at an event (#41) or a time."),
     "resume": ("resume:resume", "Drive interrupted rotations on; without a name, every unfinished one."),
-    "abort": ("resume:abort", "Take an open rotation back."),
+    "abort": ("resume:abort", "Take an open rotation back, or withdraw one that waits for its turn."),
     "retry": ("resume:retry", "Try a rollback that failed again."),
     "retire": (
         "resume:retire",

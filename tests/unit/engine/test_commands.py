@@ -34,10 +34,10 @@ def command(strategy: Strategy = Strategy.SINGLE, *logins: str, grace: int = 60,
 
 
 def begin(
-    wanted: StartRotation, on: Credential, *, open_rotation: Rotation | None = None
+    wanted: StartRotation, on: Credential, *, holder: Rotation | None = None
 ) -> tuple[e.RotationStarted, list[e.CredentialEvent]]:
     """Decide, and return the start and what the credential takes down."""
-    events, noted = opened(wanted, on, NEW, open_rotation=open_rotation, until="tomorrow")
+    events, noted = opened(wanted, on, NEW, holder=holder, now=seconds(190), until="tomorrow")
     (started,) = events
     assert isinstance(started, e.RotationStarted)
     return started, noted
@@ -144,7 +144,7 @@ def test_going_back_to_a_version_is_a_rotation_of_its_own_without_grace() -> Non
 def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
     """By the name of the one that is open, and its state."""
     with pytest.raises(RotationOpen) as caught:
-        begin(command(), credential(), open_rotation=rotation(state))
+        begin(command(), credential(), holder=rotation(state))
     assert str(ROTATION) in caught.value.message
     assert caught.value.fields["state"] == state
 
@@ -152,7 +152,7 @@ def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
 def test_in_grace_the_refusal_says_until_when() -> None:
     """And how to end it now."""
     with pytest.raises(InGrace) as caught:
-        refuse_second(rotation(State.GRACE), until="tomorrow")
+        refuse_second(rotation(State.GRACE), now=seconds(0), until="tomorrow")
     assert "until tomorrow" in caught.value.message
     assert f"keyturn retire {ROTATION}" in caught.value.advice
 

@@ -64,6 +64,7 @@ def test_a_service_that_was_rotated_is_ok() -> None:
         "open": False,
         "version": "v2",
         "rotation_id": str(story.rotation_id),
+        "waiting": None,
         "last_rotated_at": story.at_of(e.Promoted),
         "last_outcome": "completed",
         "restore_points": ["v1"],
