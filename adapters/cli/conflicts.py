@@ -237,6 +237,10 @@ def _is_stuck(rotation: Rotation) -> bool:
 
 def _driven_on(session: Session, holder: Rotation, watch: _Watch, *, interrupted: str) -> bool:
     """Drive what is in the way, or let the process go on that does; False where that led nowhere within the time."""
+    began = watch.clock.now().wall - holder.entered_at
+    if holder.state is State.STAGING and 0 <= began < _LOOK_AGAIN:
+        watch.look_again()  # whoever has just recorded the start is about to drive it, and may have the value as well
+        return True
     try:
         require_drivable(session.installation, holder, wait_grace=True)
         after = driven(session, holder.id, watch.left(grace=True), interrupted=interrupted)
