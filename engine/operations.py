@@ -1,7 +1,8 @@
 """What people and schedules can ask for: start, wait for a turn, go back, retry, end a grace period.
 
 Rule 1: an operation reads, decides (commands.py) and appends; driving what it decided is the runner's work.
-Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more.
+Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more. Where it refuses
+that when the turn of a rotation has come, the rotation has failed.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ CODES = {
     5: "a person is needed now",
     6: "refused: another rotation is open, no such restore point, an illegal step",
     7: "resting until an operator decides",
-    8: "still running: when --timeout ended, with --detach, not to be retired yet, or driven by another process",
+    8: "still running, or waiting for its turn: when --timeout ended, with --detach, or in another process",
     130: "interrupted; the rotation can be resumed",
 }
 """What the exit codes mean."""

@@ -178,7 +178,6 @@ def foreseen(session: Session, rotation: Rotation) -> str:
 def _take_turn(session: Session, waiting: Rotation, watch: _Watch) -> ExitCode:
     """Wait until nothing is in the way, start the rotation that waits, and drive it; whoever else does so is let."""
     operations = session.installation.operations
-    session.where = f"service {waiting.service} ({waiting.environment}), rotation {waiting.id}"
     interrupted = f"keyturn resume starts it when its turn has come; keyturn abort {waiting.id} withdraws it."
     while (rotation := operations.rotation(waiting.id)).state is State.WAITING:
         session.on_interrupt = interrupted
@@ -205,13 +204,17 @@ def _begun(session: Session, rotation: Rotation) -> Rotation:
     """
     installation = session.installation
     service = installation.service(rotation.service)
+    where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    session.where = f"{where}, which waits on"
     with installation.world.hold(rotation.id):
         installation.operations.refuse_if_open(rotation.service, rotation.environment, rotation_id=rotation.id)
         now = installation.operations.rotation(rotation.id)
         if now.state is not State.WAITING:
             return now
         ready(session, service, rotation.plan)
-        return installation.operations.start_queued(rotation.id, logins=service.usernames)
+        began = installation.operations.start_queued(rotation.id, logins=service.usernames)
+    session.where = where
+    return began
 
 
 def _followed(session: Session, rotation: Rotation, watch: _Watch) -> ExitCode:
@@ -227,7 +230,8 @@ def _followed(session: Session, rotation: Rotation, watch: _Watch) -> ExitCode:
             watch.look_again()
         rotation = session.installation.operations.rotation(rotation.id)
     session.on_interrupt = ""
-    return report(session, rotation)
+    code = report(session, rotation)
+    return ExitCode.STILL_RUNNING if grace and rotation.state is State.GRACE else code
 
 
 def _is_stuck(rotation: Rotation) -> bool:
@@ -303,7 +307,7 @@ def replace(session: Session, asked: Asked) -> ExitCode:
         if holder is None:
             rotation_id = _started(session, asked)
             if rotation_id is not None:
-                return finish(session, asked, rotation_id)
+                return drive(session, rotation_id, watch.left(grace=asked.patience.grace), given=asked.given)
         elif _is_stuck(holder):
             session.console.say(f"{service.name}: no new rotation was started")
             return report(session, holder)

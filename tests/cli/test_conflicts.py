@@ -246,7 +246,7 @@ def test_a_target_out_of_reach_when_the_turn_comes_leaves_the_request_as_it_is(f
     folder.ok("retire", "app-db")
     before = folder.head()
     folder.configure("app-db", faults="unavailable")
-    folder.run("resume").refused(4, "was not touched", waiting)
+    folder.run("resume").refused(4, "was not touched", f"{waiting}, which waits on")
     assert folder.head() == before
     folder.configure("app-db")
     assert folder.ok("resume", "--json").document["rotation_id"] == waiting
