@@ -21,6 +21,7 @@ import time
 from array import array
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import adapters
@@ -157,11 +158,22 @@ def _perform(calls: list[dict[str, Any]]) -> list[int]:
         if "kill_after" in call:
             time.sleep(call["kill_after"])
             os.kill(pid, signal.SIGKILL)
+        if "kill_when" in call:
+            _kill_when(Path(call["kill_when"]), pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     gate.close()
     os.close(start)
     os.close(starter)
     return codes
+
+
+def _kill_when(sign: Path, pid: int) -> None:
+    """Kill a process as soon as a file is there; one that ends before is left to its end."""
+    while not sign.exists():
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
 
 
 def _import_everything() -> None:
