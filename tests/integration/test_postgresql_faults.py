@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -172,6 +173,22 @@ def test_a_lock_of_somebody_else_is_not_waited_for(here: Site) -> None:
         assert time.monotonic() - begun < 1
         other.execute("ROLLBACK")
     assert here.verifier(here.owner) is None
+
+
+@pytest.mark.slow
+def test_a_login_that_somebody_makes_at_the_same_moment_is_found_by_the_next_try(here: Site) -> None:
+    """It may be a lost attempt of our own that lands late, so it is no reason to go back."""
+    target, new = here.target(Strategy.ALTERNATING), value(here.pair[0])
+    with here.database.connect() as other:
+        other.execute("BEGIN")
+        other.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN").format(psycopg.sql.Identifier(here.pair[0])))
+        commit = threading.Timer(0.3, other.execute, ["COMMIT"])
+        commit.start()
+        with pytest.raises(Unavailable, match="UniqueViolation"):
+            target.apply(new, tag="1", deadline=soon())
+        commit.join()
+    target.apply(new, tag="2", deadline=soon())
+    assert target.probe(new).probe is Probe.ACCEPTED
 
 
 # --- the server dies ----------------------------------------------------------------------------------
