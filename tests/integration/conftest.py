@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,15 @@ def _site(server: servers.RedisServer | servers.PostgresServer, strategy: Strate
 
 
 @pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that an ordinary user can reach, which those of pytest are not."""
+    made = Path(tempfile.mkdtemp(prefix="keyturn-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
 def begin(
     tmp_path: Path,
     drivers: list[Driver],
@@ -58,17 +70,29 @@ def begin(
 ) -> Iterator[Callable[..., Story]]:
     """Begin a story: an installation whose server is reached through a proxy, rotated once.
 
-    `options` are further options of the service; what `install` takes goes to it. Stories of one test may go on at
-    once, as many as there are drivers.
+    `options` are further options of the service; what `install` takes goes to it. It is on a `server` of its own where
+    one is given, and further Redis nodes are its `others`. Stories of one test may go on at once, as many as there are
+    drivers.
     """
     free = iter(drivers)
     with ExitStack() as stack:
 
-        def make(strategy: Strategy, *, options: str = "", settings: str = "", **further: str) -> Story:
-            server = redis_server if strategy is Strategy.DUAL else postgres_server
+        def make(
+            strategy: Strategy,
+            *,
+            server: servers.RedisServer | servers.PostgresServer | None = None,
+            others: tuple[servers.RedisServer, ...] = (),
+            folder: Path = tmp_path,
+            options: str = "",
+            settings: str = QUICK,
+            **further: str,
+        ) -> Story:
+            server = server or (redis_server if strategy is Strategy.DUAL else postgres_server)
             proxy = stack.enter_context(running(server.port))
             site = _site(server, strategy, Way(proxy.port, options))
-            installation = install(tmp_path / strategy, site, next(free), settings=QUICK + settings, **further)
+            if isinstance(site, RedisSite):
+                site = replace(site, others=others)
+            installation = install(folder / strategy, site, next(free), settings=settings, **further)
             return begun(installation, proxy)
 
         yield make

@@ -108,7 +108,8 @@ class PostgresSite:
         server = self.database.server
         return (
             f"type: postgresql\nhost: {server.host}\nport: {self.way.port or server.port}\n"
-            f"database: {self.database.name}\n{self.way.options}tls: disable\nverification_query: SELECT 1 FROM gate\nadmin_credentials:\n"
+            f"database: {self.database.name}\ntls: disable\n{self.way.options}"
+            f"verification_query: SELECT 1 FROM gate\nadmin_credentials:\n"
             f"  {{username: {server.superuser}, password: store://local/admin/{SERVICE}}}\n"
             f"credential: {{username: {self.owner}, store: local, key: {KEY}}}\n"
         )
@@ -186,6 +187,8 @@ class RedisSite:
     user: str
     strategy: Strategy = Strategy.DUAL
     way: Way = Way()
+    others: tuple[servers.RedisServer, ...] = ()
+    """Further nodes, each with users of its own; our own login is the same on all."""
 
     @property
     def password(self) -> str:
@@ -193,10 +196,11 @@ class RedisSite:
         return self.server.password.reveal()
 
     def options(self) -> str:
-        """Return host and port, the verification that `spoil` spoils, and the login."""
+        """Return the nodes, the verification that `spoil` spoils, and the login."""
+        ports = [self.way.port or self.server.port, *(node.port for node in self.others)]
+        nodes = [f"'{self.server.host}:{port}'" for port in ports]
         return (
-            f'type: redis\nnodes: ["{self.server.host}:{self.way.port or self.server.port}"]\n'
-            f"{self.way.options}tls: disable\n"
+            f"type: redis\nnodes: [{', '.join(nodes)}]\ntls: disable\n{self.way.options}"
             f'acl: ["~*", "+@all"]\nverification_command: [HLEN, gate-{self.user}]\n'
             f"admin_credentials: {{password: store://local/admin/{SERVICE}}}\n"
             f"credential: {{username: {self.user}, store: local, key: {KEY}}}\n"
@@ -208,7 +212,8 @@ class RedisSite:
 
     def in_force(self) -> InForce:
         """Return what the server keeps, read from its own tables."""
-        return {self.user: tuple(digests(self.server, self.user))}
+        kept = [digest for node in (self.server, *self.others) for digest in digests(node, self.user)]
+        return {self.user: tuple(dict.fromkeys(kept))}
 
     def put_back(self, kept: InForce) -> None:
         """Have the server keep it again."""
@@ -221,7 +226,9 @@ class RedisSite:
 
     def logs_in(self, value: CredentialValue) -> bool:
         """Log in with the plain driver."""
-        return logs_in(self.server, value)
+        seen = {logs_in(node, value) for node in (self.server, *self.others)}
+        assert len(seen) == 1, "the nodes disagree about a password"
+        return seen.pop()
 
     def spoil(self) -> None:
         """Spoil the query."""

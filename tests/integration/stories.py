@@ -1,4 +1,4 @@
-"""What the stories of things that break share: an installation behind a proxy, and how a story ends, here and simulated.
+"""What the stories of things that break share: an installation behind a proxy, and how a story ends.
 
 A story is told twice, on a real server and in the simulated world, and must end the same. No tests live here.
 """
@@ -13,18 +13,24 @@ from signal import SIGKILL
 from typing import Final, NamedTuple
 
 from adapters.simulation.faults import Fault
-from adapters.simulation.world import Simulation
+from adapters.simulation.world import ENVIRONMENT, Simulation, patient
+from adapters.simulation.world import SERVICE as SIMULATED
 from engine import events as e
 from engine.facts import Fact
+from engine.machine import State
+from engine.operations import Operations
 from engine.plan import Strategy
 from engine.ports import Holdings
 from engine.rotation import Rotation
+from engine.runner import Runner
 from tests.integration.installations import Ended, Installation
 from tests.integration.proxy import Fate, Happened, Proxy
 from tests.integration.sites import KEY, SERVICE
 
 QUICK: Final = ", retry: {attempts: 100, first: 100ms, longest: 200ms}"
 """Retries that a test can wait for, and no end of them while a network is away."""
+OVERLAPPING: Final = (Strategy.ALTERNATING, Strategy.DUAL)
+EVERY: Final = (Strategy.SINGLE, *OVERLAPPING)
 DONE, ROLLED_BACK, PERSON_NEEDED, REFUSED, STILL_RUNNING = 0, 3, 5, 6, 8
 _NAMES: Final = ("old", "new", "next", "last")
 """The versions that a story speaks of, from the one that was current when it began."""
@@ -128,10 +134,17 @@ class Story:
 
 def begun(installation: Installation, proxy: Proxy) -> Story:
     """Rotate once, and begin."""
-    installation.done("rotate", SERVICE, "--wait-grace")
+    _rotate_whole(installation)
     current = installation.store.versions(KEY).current
     assert current is not None
     return Story(installation, proxy, current, installation.head())
+
+
+def _rotate_whole(installation: Installation) -> None:
+    """Rotate, and end the grace period at once."""
+    installation.done("rotate", SERVICE)
+    if installation.rotations()[-1].state is State.GRACE:
+        installation.done("retire", SERVICE)
 
 
 def side_by_side(strategies: Iterable[Strategy], tell: Callable[[Strategy], None]) -> None:
@@ -143,6 +156,24 @@ def side_by_side(strategies: Iterable[Strategy], tell: Callable[[Strategy], None
         if error is not None:
             error.add_note(f"strategy {strategy}")
             raise error
+
+
+def simulated_grace(strategy: Strategy) -> Simulation:
+    """Return the simulated world with a rotation in its grace period, for somebody to do something by hand."""
+    simulation = Simulation(strategy)
+    operations = Operations(simulation.world())
+    rotation_id = operations.start(SIMULATED, ENVIRONMENT, simulation.plan(), logins=simulation.logins)
+    assert Runner(simulation.world()).drive(rotation_id).state is State.GRACE
+    simulation.touched = True
+    return simulation
+
+
+def simulated_rollback(simulation: Simulation) -> None:
+    """Be the person who takes the open rotation back."""
+    rotation = simulation.open
+    assert rotation is not None
+    Operations(simulation.world()).go_back(rotation.id, command="rollback", reason="simulated operator")
+    Runner(simulation.world()).drive(rotation.id, patience=patient)
 
 
 def simulated(strategy: Strategy, *faults: Fault) -> Simulation:
@@ -164,12 +195,16 @@ def _simulated_ending(simulation: Simulation) -> Ending:
     return _ending(facts, held, "v0-initial", works)
 
 
-def assert_same_end(story: Story, simulation: Simulation) -> None:
-    """Both end alike, nothing is lost, the log is whole; and no dead end: one more rotation completes, alike again."""
+def assert_same_end(story: Story, simulation: Simulation, *, by_hand: bool = False) -> None:
+    """Both end alike, nothing is lost, the log is whole; and no dead end: one more rotation completes, alike again.
+
+    `by_hand`: the server accepts what somebody else set there, until the next rotation takes it away.
+    """
     assert story.ending() == _simulated_ending(simulation)
-    story.installation.assert_safe()
+    if not by_hand:
+        story.installation.assert_safe()
     story.proxy.clear()
-    story.installation.done("rotate", SERVICE, "--wait-grace")
+    _rotate_whole(story.installation)
     simulation.settle()
     simulation.lead_on()
     assert story.ending() == _simulated_ending(simulation)

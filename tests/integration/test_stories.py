@@ -19,7 +19,10 @@ from tests.integration.proxy import Fate, Happened
 from tests.integration.sites import SERVICE
 from tests.integration.stories import (
     DONE,
+    EVERY,
+    OVERLAPPING,
     PERSON_NEEDED,
+    QUICK,
     ROLLED_BACK,
     STILL_RUNNING,
     Story,
@@ -31,8 +34,6 @@ from tests.integration.stories import (
 pytestmark = pytest.mark.slow
 
 Begin = Callable[..., Story]
-OVERLAPPING: Final = (Strategy.ALTERNATING, Strategy.DUAL)
-EVERY: Final = (Strategy.SINGLE, *OVERLAPPING)
 CHANGE: Final = {Strategy.SINGLE: b"COMMIT", Strategy.ALTERNATING: b"COMMIT", Strategy.DUAL: b"SETUSER"}
 """What stands in the request that has a change take effect: the first is that of the candidate."""
 QUERY: Final = {Strategy.SINGLE: b"FROM gate", Strategy.ALTERNATING: b"FROM gate", Strategy.DUAL: b"HLEN"}
@@ -154,7 +155,7 @@ def test_the_network_is_a_black_hole_while_the_candidate_is_verified(begin: Begi
     """No clear answer is no proof: the rotation goes back by itself, as soon as the network is there again."""
 
     def tell(strategy: Strategy) -> None:
-        story = begin(strategy, options=PATIENCE[strategy], settings=", rollback: {max_retries: 20}")
+        story = begin(strategy, options=PATIENCE[strategy], settings=f"{QUICK}, rollback: {{max_retries: 20}}")
         story.proxy.plan(QUERY[strategy], Fate.SILENCE, seconds=4.0)
         ended = story.rotate()
         story.happened(Happened(QUERY[strategy], Fate.SILENCE))
@@ -186,10 +187,10 @@ def test_killed_between_the_change_and_its_record_and_no_network_afterwards(begi
 
 
 def test_the_network_is_down_while_going_back(begin: Begin) -> None:
-    """keyturn gives up and calls a person (exit 5); once the network is back, `keyturn retry` goes back."""
+    """A person is called (exit 5); once the network is back, `keyturn retry` goes back."""
 
     def tell(strategy: Strategy) -> None:
-        story = begin(strategy, settings=", rollback: {max_retries: 1}")
+        story = begin(strategy, settings=f"{QUICK}, rollback: {{max_retries: 1}}")
         story.proxy.plan(QUERY[strategy], Fate.REFUSE)
         ended = story.rotate()
         story.happened(Happened(QUERY[strategy], Fate.REFUSE))
