@@ -21,6 +21,7 @@ from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.machine import LEAVING, State, rests
 from engine.ports import Checkable, Finding, Probe, Severity
+from engine.rotation import Rotation
 from engine.values import CURRENT, Form
 from projections.times import to_text
 
@@ -134,8 +135,8 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         found.append((Finding(subject, severity, message, hint), code))
 
     credential = installation.world.credential(service.name, service.environment)
-    if credential.open is not None:
-        rotation = installation.operations.rotation(credential.open)
+    rotation = installation.operations.rotation(credential.open) if credential.open is not None else None
+    if rotation is not None:
         if rotation.grace is not None and rotation.state is State.GRACE:
             say(Severity.OK, f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}")
         elif rests(rotation.state):
@@ -159,13 +160,24 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         case Probe.ACCEPTED:
             say(Severity.OK, f"the target accepts {current}, which log and store call current")
         case Probe.REFUSED:
-            hint = f"Somebody changed it there: keyturn rotate {service.name} sets a new one."
+            hint = f"Somebody changed it there: {_way_out(service.name, rotation)}."
             say(Severity.FAIL, f"the target refuses {current}, the current version{detail}", hint)
         case Probe.UNUSABLE:
             say(Severity.FAIL, f"the current secret is right, and the login is refused{detail}", "Look at the login.")
         case Probe.UNKNOWN:
             say(Severity.FAIL, f"the target gives no clear answer{detail}", "Look at the target.", _READY)
     return found
+
+
+def _way_out(service: str, rotation: Rotation | None) -> str:
+    """Return what a person can do where the target refuses the current version; `rotation` is the open one."""
+    if rotation is None:
+        return f"keyturn rotate {service} sets a new one"
+    if rotation.state is State.GRACE:
+        return f"keyturn rollback {service} goes back to the version before"
+    if rotation.state is State.RETIRING:
+        return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
+    return f"keyturn show {rotation.id} tells what the open rotation is about"
 
 
 def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:

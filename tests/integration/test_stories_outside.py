@@ -21,7 +21,7 @@ from adapters.simulation.world import GRACE
 from engine.credential import Version
 from engine.machine import State
 from engine.plan import Strategy
-from engine.values import CredentialValue, Instant
+from engine.values import Instant
 from tests.integration.proxy import Fate, Happened
 from tests.integration.redis_bench import run, started
 from tests.integration.sites import SERVICE, PostgresSite
@@ -129,10 +129,18 @@ def test_a_node_that_saves_nothing_forgets_the_change(begin: Begin) -> None:
 # --- people -----------------------------------------------------------------------------------------------
 
 
-def _set_by_hand(story: Story, value: CredentialValue) -> None:
+def _set_by_hand(story: Story, username: str, password: str) -> None:
     site = story.installation.site
     assert isinstance(site, PostgresSite)
-    site.database.run(f"ALTER ROLE {{}} PASSWORD '{value.revealed()}'", value.username)
+    site.database.run(f"ALTER ROLE {{}} PASSWORD '{password}'", username)
+
+
+def _assert_told(story: Story, advice: str) -> None:
+    """The doctor says that the current version does not work, and what a person can do about it."""
+    looked = story.run("doctor")
+    assert looked.code == PERSON_NEEDED, looked
+    assert "the target refuses" in looked.out
+    assert advice in looked.out
 
 
 def _changed_by_hand(begin: Begin) -> Story:
@@ -141,13 +149,9 @@ def _changed_by_hand(begin: Begin) -> Story:
     assert story.rotate().code == DONE
     assert story.rotation().state is State.GRACE
     current = story.installation.current()
-    site = story.installation.site
-    assert isinstance(site, PostgresSite)
-    site.database.run("ALTER ROLE {} PASSWORD 'canary-by-hand'", current.username)
-    assert not site.logs_in(current)
-    looked = story.run("doctor")
-    assert looked.code == PERSON_NEEDED, looked
-    assert "the target refuses" in looked.out
+    _set_by_hand(story, current.username, "canary-by-hand")
+    assert not story.installation.site.logs_in(current)
+    _assert_told(story, f"keyturn rollback {SERVICE}")
     return story
 
 
@@ -158,7 +162,9 @@ def test_a_password_is_changed_by_hand_in_the_grace_period(begin: Begin) -> None
     assert refused.code == STILL_RUNNING, refused
     assert "proving that the current version is accepted" in refused.err
     assert story.works(story.begun)
-    _set_by_hand(story, story.installation.current())
+    _assert_told(story, f"set it there again (keyturn secret get {SERVICE} --reveal shows it), then keyturn resume")
+    shown = story.run("secret", "get", SERVICE, "--reveal", "--json").document
+    _set_by_hand(story, shown["username"], shown["password"])
     ended = story.run("resume")
     assert ended.code == DONE, ended
     simulation = simulated_grace(Strategy.ALTERNATING)
@@ -187,9 +193,7 @@ def test_the_server_is_restored_from_a_backup_in_the_grace_period(begin: Begin) 
         backup = story.installation.site.in_force()
         assert story.rotate().code == DONE
         story.installation.site.put_back(backup)
-        looked = story.run("doctor")
-        assert looked.code == PERSON_NEEDED, looked
-        assert "the target refuses" in looked.out
+        _assert_told(story, f"keyturn rollback {SERVICE}")
         ended = story.run("rollback", SERVICE, "--yes")
         assert ended.code == DONE, ended
         simulation = simulated_grace(strategy)
@@ -206,7 +210,7 @@ def test_the_server_is_restored_from_a_backup_after_the_rotation(begin: Begin) -
     backup = story.installation.site.in_force()
     assert story.rotate().code == DONE
     story.installation.site.put_back(backup)
-    assert story.run("doctor").code == PERSON_NEEDED
+    _assert_told(story, f"keyturn rotate {SERVICE}")
     ended = story.run("rollback", SERVICE, "--yes")
     assert ended.code == DONE, ended
     simulation = simulated(Strategy.SINGLE)
