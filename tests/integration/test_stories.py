@@ -156,10 +156,11 @@ def test_the_network_is_a_black_hole_while_the_candidate_is_verified(begin: Begi
 
     def tell(strategy: Strategy) -> None:
         story = begin(strategy, options=PATIENCE[strategy], settings=f"{QUICK}, rollback: {{max_retries: 20}}")
-        story.proxy.plan(QUERY[strategy], Fate.SILENCE, seconds=4.0)
+        story.proxy.plan(QUERY[strategy], Fate.SILENCE, seconds=6.0)
         ended = story.rotate()
         story.happened(Happened(QUERY[strategy], Fate.SILENCE))
         assert ended.code == ROLLED_BACK, ended
+        assert "effect postponed -> rolling_back" in ended.err, "it went back through a black hole"
         assert "safely back on" in ended.err
         assert story.rotation().automatic
         assert_same_end(story, simulated(strategy, *UNVERIFIED, Fault("target.restore", 1, "error_before")))
