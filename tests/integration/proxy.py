@@ -40,9 +40,8 @@ class Fate(StrEnum):
 class Rule:
     """The `nth` request (from 1, counted from when the rule is set) with `word` in it meets this fate.
 
-    `seconds` is how long something is held back, or a network is away (0: until `clear`). `then` is called when it
-    has happened: for the two fates of an answer when the server has carried the request out, for the others before
-    anything is passed on.
+    `seconds` is how long something is held back, or a network is away (0: until `clear`). `then` is called before the
+    request is passed on, or where the server carries it out at once, when it has.
     """
 
     word: bytes
@@ -68,6 +67,10 @@ class Proxy:
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
         self.happened: list[Happened] = []
+        self.connections = 0
+        """How many were made."""
+        self.on_answer: Callable[[bytes], bytes] = lambda answer: answer
+        """What becomes of what a server sends, where no rule is about it."""
         self._rules: list[Rule] = []
         self._lock = threading.Condition()
         self._is_silent = threading.Event()
@@ -143,6 +146,7 @@ class Proxy:
             with suppress(OSError):
                 while True:
                     client, _ = listener.accept()
+                    self.connections += 1
                     self._start(lambda client=client: self._serve(client))  # type: ignore[misc]  # mypy #12557
 
         self._start(accept)
@@ -168,8 +172,12 @@ class Proxy:
                 rule = self._fitting(sent) if end is client else None
                 if rule is not None:
                     self._meet(rule, sent, client, server)
-                elif not self._is_silent.is_set():
-                    (server if end is client else client).sendall(sent)
+                elif self._is_silent.is_set():
+                    continue
+                elif end is client:
+                    server.sendall(sent)
+                else:
+                    client.sendall(self.on_answer(sent))
 
     def _fitting(self, request: bytes) -> Rule | None:
         """Return the rule that a request meets; each that it fits counts it."""
