@@ -177,7 +177,7 @@ def _way_out(service: str, rotation: Rotation | None) -> str:
         return f"keyturn rollback {service} goes back to the version before"
     if rotation.state is State.RETIRING:
         return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
-    return f"keyturn show {rotation.id} tells what the open rotation is about"
+    return "the open rotation has to end first"
 
 
 def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:

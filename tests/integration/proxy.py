@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple
 
 HOST: Final = "127.0.0.1"
@@ -46,9 +47,9 @@ class Rule:
 
     word: bytes
     fate: Fate
-    nth: int = 1
-    seconds: float = 0.0
-    then: Callable[[], None] = lambda: None
+    nth: int
+    seconds: float
+    then: Callable[[], None]
     seen: int = 0
 
 
@@ -83,11 +84,12 @@ class Proxy:
 
     # --- what a test says ---------------------------------------------------------------------------------
 
-    def plan(self, word: bytes, fate: Fate, **further: object) -> None:
+    def plan(
+        self, word: bytes, fate: Fate, *, nth: int = 1, seconds: float = 0.0, then: Callable[[], None] = lambda: None
+    ) -> None:
         """Set a rule (`Rule`); a request meets the first one that it fits."""
-        rule = Rule(word, fate, **further)  # type: ignore[arg-type]  # the fields of Rule, by name
         with self._lock:
-            self._rules.append(rule)
+            self._rules.append(Rule(word, fate, nth, seconds, then))
 
     def silence(self) -> None:
         """Have everything that is sent vanish: a black hole."""
@@ -147,7 +149,7 @@ class Proxy:
                 while True:
                     client, _ = listener.accept()
                     self.connections += 1
-                    self._start(lambda client=client: self._serve(client))  # type: ignore[misc]  # mypy #12557
+                    self._start(partial(self._serve, client))
 
         self._start(accept)
 
@@ -222,7 +224,7 @@ class Proxy:
                 (self.silence if rule.fate is Fate.SILENCE else self.refuse)()
                 rule.then()
                 if rule.seconds:
-                    self._start(lambda: self._clear_after(rule.seconds))
+                    self._start(partial(self._clear_after, rule.seconds))
 
     @contextmanager
     def _hold(self) -> Iterator[None]:

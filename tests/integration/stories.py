@@ -32,6 +32,8 @@ QUICK: Final = ", retry: {attempts: 100, first: 100ms, longest: 200ms}"
 OVERLAPPING: Final = (Strategy.ALTERNATING, Strategy.DUAL)
 EVERY: Final = (Strategy.SINGLE, *OVERLAPPING)
 DONE, ROLLED_BACK, PERSON_NEEDED, REFUSED, STILL_RUNNING = 0, 3, 5, 6, 8
+Begin = Callable[..., "Story"]
+"""The fixture `begin`."""
 _NAMES: Final = ("old", "new", "next", "last")
 """The versions that a story speaks of, from the one that was current when it began."""
 
@@ -51,8 +53,8 @@ class Ending(NamedTuple):
     """The versions that the store holds as well, and that are refused."""
 
 
-def _ending(facts: Sequence[Fact], held: Holdings, begun: str, works: Callable[[str], bool]) -> Ending:
-    told = held.versions[held.versions.index(begun) :]
+def _ending(facts: Sequence[Fact], held: Holdings, old: str, works: Callable[[str], bool]) -> Ending:
+    told = held.versions[held.versions.index(old) :]
     names = dict(zip(told, _NAMES, strict=False))
     accepted = [version for version in told if works(version)]
     return Ending(
@@ -80,7 +82,7 @@ class Story:
 
     installation: Installation
     proxy: Proxy
-    begun: str
+    old: str
     """The version that is current when it begins."""
     head: int
     """The last position of the log then."""
@@ -129,7 +131,7 @@ class Story:
 
     def ending(self) -> Ending:
         """Return how it ends on the real server."""
-        return _ending(self.facts(), self.held(), self.begun, self.works)
+        return _ending(self.facts(), self.held(), self.old, self.works)
 
 
 def begun(installation: Installation, proxy: Proxy) -> Story:

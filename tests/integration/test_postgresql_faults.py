@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -40,10 +40,12 @@ def fragile() -> Iterator[Site]:
 
 
 @contextmanager
-def _misbehaving(here: Site, word: bytes, fate: Fate, **further: object) -> Iterator[Proxy]:
+def _misbehaving(
+    here: Site, word: bytes, fate: Fate, *, seconds: float = 0.0, then: Callable[[], None] = lambda: None
+) -> Iterator[Proxy]:
     """Stand in front of the server; the first request with `word` in it meets that fate, or the test fails."""
     with running(here.database.server.port) as line:
-        line.plan(word, fate, **further)
+        line.plan(word, fate, seconds=seconds, then=then)
         yield line
     assert line.happened == [Happened(word, fate)]
 

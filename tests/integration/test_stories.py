@@ -6,7 +6,6 @@ tells which do goes to the server itself, past the proxy that breaks things.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -25,6 +24,7 @@ from tests.integration.stories import (
     QUICK,
     ROLLED_BACK,
     STILL_RUNNING,
+    Begin,
     Story,
     assert_same_end,
     side_by_side,
@@ -33,7 +33,6 @@ from tests.integration.stories import (
 
 pytestmark = pytest.mark.slow
 
-Begin = Callable[..., Story]
 CHANGE: Final = {Strategy.SINGLE: b"COMMIT", Strategy.ALTERNATING: b"COMMIT", Strategy.DUAL: b"SETUSER"}
 """What stands in the request that has a change take effect: the first is that of the candidate."""
 QUERY: Final = {Strategy.SINGLE: b"FROM gate", Strategy.ALTERNATING: b"FROM gate", Strategy.DUAL: b"HLEN"}
@@ -199,7 +198,7 @@ def test_the_network_is_down_while_going_back(begin: Begin) -> None:
         rotation = story.rotation()
         assert rotation.state is State.ROLLBACK_FAILED
         assert f"keyturn retry {rotation.id}" in ended.err
-        assert story.works(rotation.candidate if strategy is Strategy.SINGLE else story.begun)
+        assert story.works(rotation.candidate if strategy is Strategy.SINGLE else story.old)
         story.proxy.clear()
         retried = story.run("retry", SERVICE)
         assert retried.code == DONE, retried

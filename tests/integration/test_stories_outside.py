@@ -32,6 +32,7 @@ from tests.integration.stories import (
     PERSON_NEEDED,
     ROLLED_BACK,
     STILL_RUNNING,
+    Begin,
     Story,
     assert_same_end,
     side_by_side,
@@ -42,7 +43,6 @@ from tests.integration.stories import (
 
 pytestmark = pytest.mark.slow
 
-Begin = Callable[..., Story]
 THREE_TRIES: Final = ", retry: {attempts: 3, first: 100ms, longest: 200ms}"
 ORDINARY_USER: Final = 65_534
 
@@ -161,7 +161,7 @@ def test_a_password_is_changed_by_hand_in_the_grace_period(begin: Begin) -> None
     refused = story.run("retire", SERVICE)
     assert refused.code == STILL_RUNNING, refused
     assert "proving that the current version is accepted" in refused.err
-    assert story.works(story.begun)
+    assert story.works(story.old)
     _assert_told(story, f"set it there again (keyturn secret get {SERVICE} --reveal shows it), then keyturn resume")
     shown = story.run("secret", "get", SERVICE, "--reveal", "--json").document
     _set_by_hand(story, shown["username"], shown["password"])
@@ -234,7 +234,7 @@ def test_the_disk_is_full_while_the_new_version_is_promoted(begin: Begin) -> Non
         assert ended.code == PERSON_NEEDED, ended
         assert "File too large" in ended.err, "what the kernel says where a file may not grow"
         assert story.rotation().state is State.ROLLBACK_FAILED
-        assert story.works(story.begun)
+        assert story.works(story.old)
         story.installation.assert_safe()
         retried = story.run("retry", SERVICE)
         assert retried.code == DONE, retried
@@ -263,7 +263,7 @@ def test_the_store_becomes_read_only_while_the_new_version_is_promoted(begin: Be
     _give(story.installation.folder, os.geteuid())
     assert ended.code == PERSON_NEEDED, ended
     assert "Permission denied" in ended.err
-    assert story.works(story.begun)
+    assert story.works(story.old)
     story.installation.assert_safe()
     retried = story.run("retry", SERVICE)
     assert retried.code == DONE, retried
