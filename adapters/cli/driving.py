@@ -59,6 +59,18 @@ def drive(
 
     `back` tells that going back is what the caller asked for. Raises what `Runner.drive` raises.
     """
+    rotation = driven(session, rotation_id, patience, given=given)
+    code = report(session, rotation, back=back)
+    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+
+
+def driven(
+    session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None, interrupted: str = ""
+) -> Rotation:
+    """Drive a rotation as far as patience goes, show its progress, and return it.
+
+    `interrupted` is what to run where this is interrupted, if it is not the rotation itself that the caller is after.
+    """
     installation = session.installation
     clock = installation.world.clock
     ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
@@ -83,19 +95,16 @@ def drive(
         tell(rotation, wait)
         return True
 
-    session.on_interrupt = (
-        f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
-    )
-
     def enough(rotation: Rotation) -> bool:
         # Not left to the waits: where one is over before it is looked at, there is none.
         return is_stuck(rotation) and rotation.failures >= retiring
 
+    ways = f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
+    session.on_interrupt = interrupted or ways
     with progress(session.console, installation, begun):
         rotation = installation.runner.drive(rotation_id, patience=patient, enough=enough, given=given)
     session.on_interrupt = ""
-    code = report(session, rotation, back=back)
-    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+    return rotation
 
 
 def carry_out(session: Session, rotation: Rotation, patience: Patience, *, what: str, back: bool = False) -> ExitCode:
