@@ -23,7 +23,6 @@ from engine.credential import Credential
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.leaving import in_words, is_half_way, ways_out
 from engine.machine import State
-from engine.policies import is_stuck
 from engine.ports import Checkable, Finding, Probe, Severity
 from engine.rotation import Rotation
 from engine.values import CURRENT, Form
@@ -194,7 +193,7 @@ def _way_out(service: str, rotation: Rotation | None) -> str:
         return f"keyturn rotate {service} sets a new one"
     if rotation.state is State.GRACE:
         return f"keyturn rollback {service} goes back to the version before"
-    if rotation.state is State.RETIRING and not is_stuck(rotation):
+    if rotation.state is State.RETIRING:
         return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
     return "the open rotation has to end first"
 
