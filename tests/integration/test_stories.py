@@ -161,6 +161,7 @@ def test_the_network_is_a_black_hole_while_the_candidate_is_verified(begin: Begi
         assert ended.code == ROLLED_BACK, ended
         assert "effect postponed -> rolling_back" in ended.err, "it went back through a black hole"
         assert "safely back on" in ended.err
+        assert "gave no clear answer" in story.run("history", SERVICE).out, "why it went back is told"
         assert story.rotation().automatic
         assert_same_end(story, simulated(strategy, *UNVERIFIED, Fault("target.restore", 1, "error_before")))
 
