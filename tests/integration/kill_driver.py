@@ -20,7 +20,7 @@ import sys
 import termios
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +28,13 @@ from typing import Any, Final
 import adapters
 import projections
 from adapters.cli.main import main
+from engine.facts import Recorded
 from engine.values import CredentialValue
 
 WATCHED: Final = {"log": ("append",)}
 """The methods of a port that are watched; of every other port all are."""
 
-WRAPPED: Final = {"die_at", "trace", "break_at", "full_at", "meet_at", "no_room_from"}
+WRAPPED: Final = {"die_at", "die_in", "stay_in", "trace", "break_at", "full_at", "meet_at", "no_room_from"}
 """What a call may ask for that needs its ports watched."""
 
 FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
@@ -46,6 +47,8 @@ class Boundaries:
     def __init__(self, call: dict[str, Any], meet: Callable[[], None]) -> None:
         self._passed = 0
         self._die_at: int | None = call.get("die_at")
+        self._die_in: str | None = call.get("die_in")
+        self._stay_in, self._stay_seconds = call.get("stay_in", (None, 0))
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
         self._full_at: int | None = call.get("full_at")
@@ -61,7 +64,7 @@ class Boundaries:
         if self._trace is not None:
             with open(self._trace, "a", encoding="utf-8") as trace:  # noqa: PTH123 - appends without a buffer left
                 trace.write(f"{time.monotonic_ns()} {name}\n")
-        if self._passed == self._die_at:
+        if self._passed == self._die_at or name == self._die_in:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._passed == self._full_at:
             # SQLite takes it for the size that the file has already, and then says what it says on a full disk.
@@ -73,11 +76,21 @@ class Boundaries:
             self._is_full = True
         if self._is_full:
             # The kernel lets no file of this process grow while a store or a place is asked, and only then.
-            room = 0 if name.startswith(("before store.", "before place.")) else resource.RLIM_INFINITY
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            room = 0 if name.startswith(("before store.", "before place.")) else hard
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
+
+    def enter(self, recorded: Sequence[Recorded]) -> None:
+        """Note that a rotation enters a state; the process may end there, or stay there for a while."""
+        state = next((each.fact.state for each in reversed(recorded) if each.fact.state), None)
+        if state is not None and state == self._die_in:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if state is not None and state == self._stay_in:
+            self._stay_in = None
+            time.sleep(self._stay_seconds)
 
     def wrap(self, name: str, port: Any) -> object:
         """Return the port with its public methods watched."""
@@ -96,6 +109,8 @@ class Boundaries:
             self.pass_by(f"before {name}.{member}", args)
             result = getattr(port, member)(*args, **kwargs)
             self.pass_by(f"after {name}.{member}")
+            if name == "log":
+                self.enter(result)
             return result
 
         return method
