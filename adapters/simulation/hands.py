@@ -10,7 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from adapters.stores.memory import MemoryStore
+from adapters.simulation.shelves import STORES
+from adapters.simulation.trace import Happening
 from engine.machine import State
 from engine.plan import Strategy
 from engine.rotation import Rotation
@@ -44,6 +45,7 @@ def act(world: Simulation, hand: Hand) -> None:
     rotation = world.open
     before = rotation.previous if rotation and rotation.previous != held.current else held.previous
     world.story.append(f"by hand: {hand}")
+    world.happened(Happening.HAND, hand.name)
     match hand:
         case Hand.CHANGE:
             _change(world, world.value(held.current))
@@ -81,7 +83,7 @@ def _revoke(world: Simulation, value: CredentialValue | None) -> None:
 def _keep(world: Simulation, versions: list[str]) -> None:
     """Have the store hold nothing but these, with the labels that it had."""
     held, old = world.store.versions(world.path), world.store
-    world.store = MemoryStore()
+    world.store = STORES[world.store_kind]()
     for version in held.versions:
         value = old.read(world.path, version)
         assert value is not None, "a store lists a version that it does not hold"
@@ -95,6 +97,7 @@ def _keep(world: Simulation, versions: list[str]) -> None:
 def put_right(world: Simulation, rotation: Rotation) -> None:
     """Be the person who is needed: bring back what the rotation lacks, and nothing else."""
     world.story.append("a person puts it right")
+    world.happened(Happening.PERSON, "puts it right")
     for version in (rotation.previous, rotation.candidate):
         if version in world.lost and world.value(version) is None:
             world.store.stage(world.path, version, world.lost[version])

@@ -30,6 +30,11 @@ def check_world(world: Simulation) -> None:
         _check_nothing_worse(world)
     else:
         _check_untouched(world)
+    check_logins(world)
+
+
+def check_logins(world: Simulation) -> None:
+    """I8: wrong logins stay within the budget of the target."""
     budget = world.capabilities.login_budget
     if budget is not None and not world.touched and world.wrong_logins() > budget.tries:
         raise Violation("I8: more wrong logins than the target's budget")
@@ -65,7 +70,7 @@ def _check_untouched(world: Simulation) -> None:
         raise Violation(f"I2: the target accepts what no store holds: {strangers}")
     current = world.value(held.current)
     overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
-    if overlap and current is not None and not world.target.accepts(current):
+    if overlap and current is not None and not world.accepts(current):
         raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
 
 
@@ -106,7 +111,7 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     if call == "target.retire" and args[0] is not None:
         if rotation.state is not State.RETIRING:
             raise Violation(f"I6: retired while {rotation.state}")
-        if rotation.grace and world.clock.at < rotation.grace.wall and not world.ended_early:
+        if rotation.grace and world.clock.at < rotation.grace.uptime and rotation.id not in world.ended_early:
             raise Violation("I6: retired within the grace period")
 
 
@@ -117,7 +122,7 @@ def _check_sending_back(world: Simulation, version: str) -> None:
         return
     value = world.value(version)
     forgotten = any(fault.kind == "forgotten" for fault in world.used)
-    if world.clock.quiet and not forgotten and value is not None and not world.target.accepts(value):
+    if world.clock.quiet and not forgotten and value is not None and not world.accepts(value):
         raise Violation(f"I3: consumers are sent back to {version}, which is not accepted")
 
 
@@ -125,14 +130,14 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
     last = rotation.attempts[-1] if rotation.attempts else None
     if last is None or last.closed:
         raise Violation(f"I6: {call} without a recorded attempt")
-    if last.deadline <= world.clock.at:
+    if last.uptime <= world.clock.at:
         raise Violation("I8: sent after the deadline of its attempt")
     retires = call == "target.retire"
     for other in (a for r in world.fold.values() for a in r.attempts):
         if retires and (other.version.startswith("-") or other.version == rotation.candidate):
             continue
         is_other = other.version != last.version and other.login == last.login
-        if is_other and not other.closed and other.deadline > world.clock.at:
+        if is_other and not other.closed and other.uptime > world.clock.at:
             raise Violation(f"I8: {call} while {other} may still take effect")
 
 
@@ -145,14 +150,15 @@ def check_fact(world: Simulation, fact: Fact) -> None:
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
     rotation = world.fold.get(fact.originator_id)
-    if rotation is not None and world.clock.quiet:
+    has_seen = world.watch.stale_since != world.changes  # or what was observed is not what is there
+    if rotation is not None and world.clock.quiet and has_seen:
         _check_truth(world, rotation, fact.body)
 
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
     """I5, judged where no late effect is still under way."""
     candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
-    accepts = world.target.accepts
+    accepts = world.accepts
     match body:
         case e.CandidateVerified():
             if candidate is None or not accepts(candidate):
@@ -160,7 +166,7 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
         case e.PreviousRetired():
             if candidate is None or not accepts(candidate):
                 raise Violation("I5: completed, but the current version is not accepted")
-            if body.refused and previous is not None and accepts(previous):
+            if body.refused and previous is not None and world.target.accepts(previous):
                 raise Violation("I5: completed, but the old version is still accepted")
         case e.MonitoringPassed():
             if not rotation.vacant and body.grace.wall < rotation.entered_at + rotation.plan.grace:
@@ -184,7 +190,7 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     if world.touched and not led_on:
         return  # what was done by hand last, keyturn had no occasion to see
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
-    if current is not None and not has_failed and not world.target.accepts(current):
+    if current is not None and not has_failed and not world.accepts(current):
         raise Violation("the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
