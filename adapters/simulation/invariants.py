@@ -121,8 +121,8 @@ def _check_sending_back(world: Simulation, version: str) -> None:
     if rotation is None or rotation.state is not State.ROLLING_BACK or version != rotation.previous:
         return
     value = world.value(version)
-    forgotten = any(fault.kind == "forgotten" for fault in world.used)
-    if world.clock.quiet and not forgotten and value is not None and not world.accepts(value):
+    lied = world.is_misled or any(fault.kind == "forgotten" for fault in world.used)
+    if world.clock.quiet and not lied and value is not None and not world.accepts(value):
         raise Violation(f"I3: consumers are sent back to {version}, which is not accepted")
 
 
@@ -150,8 +150,7 @@ def check_fact(world: Simulation, fact: Fact) -> None:
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
     rotation = world.fold.get(fact.originator_id)
-    has_seen = world.watch.stale_since != world.changes  # or what was observed is not what is there
-    if rotation is not None and world.clock.quiet and has_seen:
+    if rotation is not None and world.clock.quiet and not world.is_misled:
         _check_truth(world, rotation, fact.body)
 
 

@@ -77,6 +77,13 @@ class Simulation:
         self.capabilities = self.target.capabilities
         self.shows = options is not None and options.shows_restorable and self.capabilities.values_max == 1
         """What is replaced at the target can be captured before."""
+        self._begin_notes()
+        self.watch = Watch(self)
+        self._worlds = 0
+        self.initial = None if fresh else self._begin()
+
+    def _begin_notes(self) -> None:
+        """Begin to note what is done and seen: nothing was yet."""
         self.by_hand: list[CredentialValue] = []
         self.lost: dict[str, CredentialValue] = {}
         self.touched = False
@@ -100,9 +107,6 @@ class Simulation:
         """How many processes there were."""
         self.changes = 0
         """How many changes of state were recorded."""
-        self.watch = Watch(self)
-        self._worlds = 0
-        self.initial = None if fresh else self._begin()
 
     def _build_target(self, options: MemoryOptions | None, nodes: int) -> MemoryTarget | Nodes:
         """Return the target, of several nodes where that is wanted; one that makes its values has one."""
@@ -151,6 +155,11 @@ class Simulation:
     def kept_unseen(self) -> bool:
         """The target forgot to take away a value of before: nobody knows it, so that nobody could see it."""
         return self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+
+    @property
+    def is_misled(self) -> bool:
+        """A stale answer was given since the last change of state, so that what was observed is not what is there."""
+        return self.watch.stale_since == self.changes
 
     def accepts(self, value: CredentialValue) -> bool:
         """Tell whether a consumer can log in with a value, whichever node it comes to."""
