@@ -79,9 +79,11 @@ def _check_nothing_worse(world: Simulation) -> None:
     for version in world.store.versions(world.path).versions:
         value = world.value(version)
         assert value is not None, "a store lists a version that it does not hold"
-        world.seen_values.setdefault(version, value)
+        if world.seen_values.setdefault(version, value) != value:  # it was lost, and made anew
+            world.by_hand.append(world.seen_values[version])
+            world.seen_values[version] = value
     before, world.works = world.works, world.anything_works()
-    if before and not world.works:
+    if before and not world.works and not world.is_unseen:
         raise Violation("I1: the last value that worked was taken away")
 
 
@@ -102,7 +104,8 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     rotation = live[0]
     if call in ("target.apply", "target.restore") or args[0] is not None:
         _check_attempt(world, call, rotation)
-    if call == "target.apply" and not world.capabilities.issues_value and world.value(rotation.candidate) is None:
+    is_held = world.capabilities.issues_value or world.value(rotation.candidate) is not None
+    if call == "target.apply" and not is_held and not world.is_unseen:
         raise Violation("I6: applied before it was staged")
     if call == "target.apply" and world.shows and not world.touched:
         held = [world.value(version) for version in world.store.versions(world.path).versions]
@@ -122,7 +125,7 @@ def _check_sending_back(world: Simulation, version: str) -> None:
         return
     value = world.value(version)
     lied = world.is_misled or any(fault.kind == "forgotten" for fault in world.used)
-    if world.clock.quiet and not lied and value is not None and not world.accepts(value):
+    if world.clock.quiet and not lied and not world.is_unseen and value is not None and not world.accepts(value):
         raise Violation(f"I3: consumers are sent back to {version}, which is not accepted")
 
 
@@ -150,7 +153,7 @@ def check_fact(world: Simulation, fact: Fact) -> None:
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
     rotation = world.fold.get(fact.originator_id)
-    if rotation is not None and world.clock.quiet and not world.is_misled:
+    if rotation is not None and world.clock.quiet and not world.is_misled and not world.is_unseen:
         _check_truth(world, rotation, fact.body)
 
 

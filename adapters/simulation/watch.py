@@ -6,11 +6,11 @@ Rule: a watch looks up what is planned and has it judged (invariants.py); it dec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.simulation import people
 from adapters.simulation.faults import CHANGING, STORE_WRITES, WRITES, Fault
-from adapters.simulation.hands import act
+from adapters.simulation.hands import BACKUPS, act, back_up
 from adapters.simulation.invariants import check_fact, check_logins, check_world, check_write
 from adapters.simulation.nodes import Nodes
 from adapters.simulation.shelves import image_of
@@ -28,6 +28,10 @@ from engine.values import SECOND, CredentialValue, Form, Microseconds
 
 if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
+
+
+_OUTCOMES: Final = (e.StateChange, e.EffectPostponed, e.VerificationFailed, e.OwnerChanged)
+"""The facts that say how an effect went, or who goes on: what follows is decided on another look."""
 
 
 class Watch:
@@ -48,6 +52,8 @@ class Watch:
         self._world.calls[call] += 1
         self._world.faultable[call] += not self._world.calm
         check_write(self._world, call, args)
+        if self._world.deeds:
+            self._do_by_hand(call, self._world.calls[call])
         if call in CHANGING:
             self._remember(call)
         return None if self._world.calm else self._fault_at(call, process)
@@ -151,20 +157,29 @@ class Watch:
         """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
+        if any(isinstance(item.fact.body, _OUTCOMES) for item in recorded):
+            self._world.is_unseen = False
+            if any(deed.hand in BACKUPS for deed in self._world.deeds):
+                self._world.backups.append(back_up(self._world))
         if any(isinstance(item.fact.body, e.StateChange) for item in recorded):
             self._world.changes += 1
-            self._do_by_hand()
+            if self._world.deeds:
+                self._do_by_hand("", self._world.changes)
 
-    def _do_by_hand(self) -> None:
-        """Do what is to be done by hand when a state is entered, unless a lost call may still land."""
+    def _do_by_hand(self, call: str, nth: int) -> None:
+        """Do what is to be done by hand at this moment, unless a lost call may still land.
+
+        Before a call, what the call does was looked up already: until the next outcome nobody is to blame.
+        """
         world = self._world
-        if not world.deeds or world.calm or not self.clock.quiet:
+        if world.calm or not self.clock.quiet:
             return
-        for deed in [deed for deed in world.deeds if deed.nth <= world.changes]:
+        for deed in [deed for deed in world.deeds if deed.call == call and deed.nth <= nth]:
             world.deeds.remove(deed)
             world.touched = True
             act(world, deed.hand)
             world.works = world.anything_works()
+            world.is_unseen = bool(call)
 
     def _note(self, fact: Fact) -> None:
         name = type(fact.body).__name__

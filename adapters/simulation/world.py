@@ -15,7 +15,7 @@ from uuid import UUID
 from adapters.event_store.memory import MemoryEventLog
 from adapters.simulation import processes
 from adapters.simulation.faults import Fault
-from adapters.simulation.hands import Deed
+from adapters.simulation.hands import Backup, Deed, back_up
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
 from adapters.simulation.shelves import STORES, RememberedPlace, StoreKind
@@ -81,6 +81,7 @@ class Simulation:
         self.watch = Watch(self)
         self._worlds = 0
         self.initial = None if fresh else self._begin()
+        self.backups.append(back_up(self))
 
     def _begin_notes(self) -> None:
         """Begin to note what is done and seen: nothing was yet."""
@@ -90,6 +91,9 @@ class Simulation:
         """Somebody did something by hand, so that only what the engine does is judged."""
         self.works = True
         """Something that somebody knows is accepted; noted in a world that was touched."""
+        self.is_unseen = False
+        """It was done between a look and what follows it."""
+        self.backups: list[Backup] = []
         self.dead_end = False
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
