@@ -153,6 +153,7 @@ def _in_the_way(world: Simulation, rotation: Rotation) -> CredentialValue | None
     """Return a value in force that the rotation has no use for; None where there is none, or room enough."""
     wanted = (rotation.previous, rotation.candidate)
     others = [value for version, value in world.seen_values.items() if version not in wanted]
+    others += [*world.by_hand, *([world.initial] if world.initial and world.takeover else [])]
     return next((value for value in others if world.target.accepts(value)), None)
 
 
