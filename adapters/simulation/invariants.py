@@ -92,11 +92,16 @@ def _open_tags(world: Simulation) -> set[str]:
     return {f"{r.id.hex[:12]}-a{a.number}" for r in world.fold.values() for a in r.attempts if not a.closed}
 
 
-def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
-    """I6 and I8, at the moment a write is sent to the target."""
+def check_write(world: Simulation, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """I6 and I8, at the moment a write is sent to the target.
+
+    A process that stood still between its last look and the call sends it after the deadline: the target refuses that.
+    """
     if call == "store.promote":
         _check_sending_back(world, args[1])
     if call not in WRITES:
+        return
+    if world.watch.crowd is not None and kwargs["deadline"] <= world.clock.now().wall:
         return
     live = [r for r in world.fold.values() if r.state not in ENDED]
     if len(live) != 1:

@@ -22,11 +22,11 @@ REASON = "simulated operator"
 
 
 def command(world: Simulation, kind: str) -> None:
-    """Be the operator who decides something about the open rotation; a refusal changes nothing."""
-    operations = Operations(world.undisturbed("operator"))
-    rotation = world.open
+    """Be the operator who decides something about the open rotation, or else the last; a refusal changes nothing."""
+    rotation = world.open or next(reversed(world.fold.values()), None)
     if rotation is None:
         return
+    operations = Operations(world.undisturbed("operator"))
     state = rotation.state
     try:
         decide(world, operations, rotation, kind)

@@ -54,7 +54,7 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
             begun = rotation.id
             if rotation.state is State.ROLLBACK_FAILED:
                 operations.retry(rotation.id, reason="simulated operator")
-            ended = Runner(fresh).drive(rotation.id, patience=_until_a_person_looks(world, rotation))
+            ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
             if ended.state in ENDED:
                 return ended
             if world.touched:
@@ -71,7 +71,7 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
     raise Violation(f"L1: no end after {PROCESSES_MAX} processes: {world.story[-12:]}")
 
 
-def _until_a_person_looks(world: Simulation, begun: Rotation) -> Callable[[Rotation, Wait], bool]:
+def until_a_person_looks(world: Simulation, begun: Rotation) -> Callable[[Rotation, Wait], bool]:
     """Return the patience of a process: where people did something by hand, one looks after some tries."""
     return lambda rotation, wait: not world.touched or rotation.failures < begun.failures + FAILURES_MAX
 

@@ -27,6 +27,7 @@ from engine.ports import Probe, Sighting
 from engine.values import SECOND, CredentialValue, Form, Microseconds
 
 if TYPE_CHECKING:
+    from adapters.simulation.crowd import Crowd
     from adapters.simulation.world import Simulation
 
 
@@ -41,6 +42,8 @@ class Watch:
         self.clock: SimulatedClock = world.clock
         self.stale_since: int | None = None
         """The change of state after which a stale answer was given last."""
+        self.crowd: Crowd | None = None
+        """The processes, where several run at once."""
         self._world = world
         self._limited: dict[str, tuple[Fault, int]] = {}
         self._shelf_before: Shelf | None = None
@@ -48,10 +51,12 @@ class Watch:
 
     def enter(self, call: str, args: tuple[Any, ...], kwargs: dict[str, Any], process: Process) -> Fault | None:
         """Count a call, check what must hold before it, and return the fault planned for it."""
+        if self.crowd is not None:
+            self.crowd.at_call(process, call)
         self.clock.wait(Microseconds(1000))
         self._world.calls[call] += 1
         self._world.faultable[call] += not self._world.calm
-        check_write(self._world, call, args)
+        check_write(self._world, call, args, kwargs)
         if self._world.deeds:
             self._do_by_hand(call, self._world.calls[call])
         if call in CHANGING:
@@ -121,7 +126,10 @@ class Watch:
 
     def linger(self, seconds: int, process: Process) -> None:
         """Let an answer take its time."""
-        self.clock.wait(Microseconds(seconds * SECOND))
+        if self.crowd is None:
+            self.clock.wait(Microseconds(seconds * SECOND))
+        else:
+            self.crowd.linger(process, seconds * SECOND)
 
     def command(self, kind: str) -> None:
         """Be the operator who decides something at this moment."""

@@ -26,11 +26,13 @@ Their parts are called after them: `_check_key` is a part of `check`.
 
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
+    "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
     "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
 }
 
 EVERYTHING_CAUGHT_IN = {
     "adapters/cli/main.py": "the last resort: an unexpected error is shown redacted, and exits with 1",
+    "adapters/simulation/crowd.py": "hands what a thread of a simulated run raised to the one that began it",
 }
 """The only files that may catch Exception or BaseException (or use a bare except), and why."""
 
