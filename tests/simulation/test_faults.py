@@ -114,6 +114,16 @@ def test_a_stale_look_at_the_store_replaces_nothing(strategy: Strategy) -> None:
     assert (failed.label, failed.attempted) == (begun.label, False)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.DUAL, Strategy.ISSUE])
+def test_a_candidate_that_was_not_taken_away_is_no_rollback(strategy: Strategy) -> None:
+    """The target answers and forgets: beside the old version the candidate still works, and would fill a place."""
+    refused = [Fault("target.verify", nth, "refused") for nth in (1, 2)]
+    simulation = run(strategy, [*refused, Fault("target.restore", 1, "forgotten")], rotations_wanted=1)
+    assert "RollbackRetried -> rolling_back" in simulation.story
+    assert [rotation.state for rotation in simulation.fold.values()] == [State.ROLLED_BACK, State.COMPLETED]
+    assert simulation.values_in_force() == 1
+
+
 def test_the_same_seed_is_the_same_log() -> None:
     """Ten seeds, run twice: byte-identical logs."""
     for seed in range(10):
