@@ -61,7 +61,10 @@ class Watch:
             self._do_by_hand(call, self._world.calls[call])
         if call in CHANGING:
             self._remember(call)
-        return None if self._world.calm else self._fault_at(call, process)
+        fault = None if self._world.calm else self._fault_at(call, process)
+        if fault is not None and fault.kind == "forgotten" and call == "target.retire" and args[0] is None:
+            self._world.forgot_orphan = True
+        return fault
 
     def _fault_at(self, call: str, process: Process) -> Fault | None:
         nth = self._world.calls[call]

@@ -106,6 +106,8 @@ class Simulation:
         self.gone: set[str] = set()
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
+        self.forgot_orphan = False
+        """The target forgot to revoke what it had made under an attempt without an answer."""
         self.calm = False
         self.born = 0
         """How many processes there were."""
@@ -158,7 +160,9 @@ class Simulation:
     @property
     def kept_unseen(self) -> bool:
         """The target forgot to take away a value of before: nobody knows it, so that nobody could see it."""
-        return self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+        return self.forgot_orphan or (
+            self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+        )
 
     @property
     def is_misled(self) -> bool:
