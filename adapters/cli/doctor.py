@@ -22,6 +22,7 @@ from engine.credential import Credential
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.machine import LEAVING, State, rests
 from engine.ports import Checkable, Finding, Probe, Severity
+from engine.rotation import Rotation
 from engine.values import CURRENT, Form
 from projections.times import to_text
 
@@ -136,6 +137,7 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
 
     credential = installation.world.credential(service.name, service.environment)
     found += [(replace(each, subject=subject), _AGREE) for each in _rotations(installation, credential)]
+    rotation = installation.operations.rotation(credential.open) if credential.open is not None else None
     if credential.current is None:
         say(Severity.OK, "never rotated", "")
         return found
@@ -152,7 +154,7 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         case Probe.ACCEPTED:
             say(Severity.OK, f"the target accepts {current}, which log and store call current")
         case Probe.REFUSED:
-            hint = f"Somebody changed it there: keyturn rotate {service.name} sets a new one."
+            hint = f"Somebody changed it there: {_way_out(service.name, rotation)}."
             say(Severity.FAIL, f"the target refuses {current}, the current version{detail}", hint)
         case Probe.UNUSABLE:
             say(Severity.FAIL, f"the current secret is right, and the login is refused{detail}", "Look at the login.")
@@ -179,6 +181,17 @@ def _rotations(installation: Installation, credential: Credential) -> Iterator[F
             yield Finding("", Severity.OK, text)
         else:
             yield Finding("", Severity.WARN, f"{text}, which has come", f"keyturn resume {credential.queued}")
+
+
+def _way_out(service: str, rotation: Rotation | None) -> str:
+    """Return what a person can do where the target refuses the current version; `rotation` is the open one."""
+    if rotation is None:
+        return f"keyturn rotate {service} sets a new one"
+    if rotation.state is State.GRACE:
+        return f"keyturn rollback {service} goes back to the version before"
+    if rotation.state is State.RETIRING:
+        return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
+    return "the open rotation has to end first"
 
 
 def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:

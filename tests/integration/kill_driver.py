@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import pkgutil
+import resource
 import signal
 import sys
 import termios
@@ -21,6 +22,7 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import adapters
@@ -32,7 +34,7 @@ from engine.values import CredentialValue
 WATCHED: Final = {"log": ("append",)}
 """The methods of a port that are watched; of every other port all are."""
 
-WRAPPED: Final = {"die_at", "die_in", "stay_in", "trace", "break_at", "full_at", "meet_at"}
+WRAPPED: Final = {"die_at", "die_in", "stay_in", "trace", "break_at", "full_at", "meet_at", "no_room_from"}
 """What a call may ask for that needs its ports watched."""
 
 FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
@@ -55,6 +57,8 @@ class Boundaries:
         self._log: Any = None
         self._meet_at: str | None = call.get("meet_at")
         self._meet = meet
+        self._no_room_from: str | None = call.get("no_room_from")
+        self._is_full = False
 
     def pass_by(self, name: str, arguments: tuple[object, ...] = ()) -> None:
         """Take a boundary down; the process may end here."""
@@ -70,6 +74,12 @@ class Boundaries:
         if name == self._meet_at:
             self._meet_at = None
             self._meet()
+        if name == self._no_room_from:
+            self._is_full = True
+        if self._is_full:
+            # The kernel lets no file of this process grow while a store or a place is asked, and only then.
+            room = 0 if name.startswith(("before store.", "before place.")) else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
@@ -178,6 +188,8 @@ def _perform(calls: list[dict[str, Any]]) -> list[int]:
         if "kill_after" in call:
             time.sleep(call["kill_after"])
             os.kill(pid, signal.SIGKILL)
+        if "kill_when" in call:
+            _kill_when(Path(call["kill_when"]), pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     gate.close()
     os.close(start)
@@ -185,11 +197,20 @@ def _perform(calls: list[dict[str, Any]]) -> list[int]:
     return codes
 
 
+def _kill_when(sign: Path, pid: int) -> None:
+    """Kill a process as soon as a file is there; one that ends before is left to its end."""
+    while not sign.exists():
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+
+
 def _import_everything() -> None:
     for package in (adapters, projections):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    for late in ("psycopg", "redis", "ctypes", "resource"):
+    for late in ("psycopg", "redis", "ctypes"):
         import_module(late)  # The program imports them when they are used.
     for encoding in ("ascii", "idna", "latin-1", "utf-8-sig"):
         codecs.lookup(encoding)  # Python imports them late too, and a child that is an ordinary user may not.
