@@ -78,6 +78,7 @@ class Runner:
         epoch = 0
         while True:
             rotation = self._load(rotation_id)
+            held()  # One that was taken over stops here, whatever became of the rotation meanwhile.
             now = self._world.clock.now()
             due = next_effect(rotation, now)
             if due is None:
@@ -90,7 +91,6 @@ class Runner:
                 continue
             if epoch and rotation.epoch != epoch:
                 raise Fenced(rotation_id=rotation_id)
-            held()
             try:
                 performance = Performance(self._world, rotation, given=given, held=held)
                 if rotation.owner != self._world.owner:
