@@ -98,12 +98,15 @@ def test_where_no_look_is_clear_nothing_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    "bench",
-    [Bench(Strategy.DUAL, known=False), Bench(Strategy.ISSUE, known=False), Bench(known=False, settable=False)],
+    ("strategy", "plan"),
+    [(Strategy.DUAL, {}), (Strategy.ISSUE, {}), (Strategy.SINGLE, {"settable": False})],
     ids=["dual", "issue", "not settable"],
 )
-def test_what_is_not_replaced_or_could_not_be_set_back_needs_no_clear_look(bench: Bench) -> None:
+def test_what_is_not_replaced_or_could_not_be_set_back_needs_no_clear_look(
+    strategy: Strategy, plan: dict[str, Any]
+) -> None:
     """It is not taken for vacant, and nothing could be captured anyway."""
+    bench = Bench(strategy, known=False, **plan)
     rotation_id = bench.start()
     bench.at("target.probe", answers(UNCLEAR))
     ended = bench.drive(rotation_id)
