@@ -18,7 +18,7 @@ from engine.plan import Kind, RetryClass, Strategy
 from engine.policies import destroyable, give_up, judge
 from engine.ports import Probe, Verification
 from engine.process import Effect
-from engine.values import CredentialValue, Form, Microseconds, Secret, deadline_after
+from engine.values import CredentialValue, Form, Instant, Microseconds, Secret, deadline_after
 
 _UNIT: Final = 1 << 53
 _REPLACING: Final = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.SCRIPT)
@@ -39,7 +39,8 @@ def stage(performance: Performance) -> None:
         performance.record(e.CandidateReserved())
         return
     value = held or _fresh(performance)
-    performance.store.stage(performance.path, rotation.candidate, value)
+    in_time = deadline_after(performance.world.clock.now(), plan.attempt_window).wall
+    performance.store.stage(performance.path, rotation.candidate, value, deadline=in_time)
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
     performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
@@ -178,20 +179,22 @@ def promote(performance: Performance) -> None:
     """
     rotation = performance.rotation
     value = performance.candidate()
-    performance.begin_attempt(rotation.candidate, "")
-    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label)
-    publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
+    until = performance.begin_attempt(rotation.candidate, "")
+    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label, deadline=until)
+    publish(performance, value, version=rotation.candidate, places=rotation.plan.places, deadline=until)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])
 
 
-def publish(performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str]) -> None:
+def publish(
+    performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str], deadline: Instant
+) -> None:
     """Write a version to those further places that do not have it yet, recording each."""
     if value.form is Form.VERIFIER:
         return  # a verifier is of no use to a consumer
     for place in performance.places:
         if place.name in places and place.name not in performance.rotation.published:
-            place.publish(value, version=version)
+            place.publish(value, version=version, deadline=deadline)
             performance.record(e.Published(place.name, version))
 
 

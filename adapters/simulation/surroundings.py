@@ -69,6 +69,6 @@ class RememberedPlace:
     def __init__(self) -> None:
         self.value: CredentialValue | None = None
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
+    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
         """Remember the value."""
         self.value = value

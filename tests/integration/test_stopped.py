@@ -31,7 +31,7 @@ REFUSED = 6
 TAKEN_OVER = "was taken over by another process; this one stops"
 DRIVEN = "is being driven by another process"
 
-BATCH = 16
+BATCH = 32
 """Cases at the same time: most of each is waiting."""
 
 
