@@ -34,8 +34,7 @@ _GUARD_SECONDS_MAX: Final = 10.0
 
 _POLL_SECONDS: Final = 0.001
 _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-_RECORD_BYTES: Final = 512
-"""A record is filled up to this, so that a shorter one leaves nothing of a longer one behind."""
+_RECORD_BYTES_MAX: Final = 1024
 
 
 class HoldLost(KeyturnError):
@@ -253,15 +252,15 @@ def _is_locked(descriptor: int) -> bool:
 
 
 def _record(lease: Lease) -> bytes:
-    """Return the bytes of a lease: its check sum, and JSON on a line."""
+    """Return the bytes of a lease: its check sum, and JSON on a line. A later one of the same holder is no shorter."""
     text = msgspec.json.encode(lease)
-    return f"{crc32(text):08x} {text.decode()}".ljust(_RECORD_BYTES - 1).encode() + b"\n"
+    return b"%08x %b\n" % (crc32(text), text)
 
 
 def _read(descriptor: int) -> Lease | None:
     """Return the lease in an open file; None where it is not whole."""
     for _ in range(3):  # It may be renewed while it is read.
-        check, _, text = os.pread(descriptor, _RECORD_BYTES * 2, 0).strip().partition(b" ")
+        check, _, text = os.pread(descriptor, _RECORD_BYTES_MAX, 0).strip().partition(b" ")
         if check == f"{crc32(text):08x}".encode():
             try:
                 return msgspec.json.decode(text, type=Lease)

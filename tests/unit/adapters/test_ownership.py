@@ -162,6 +162,22 @@ def test_who_wakes_up_in_the_middle_of_a_taking_over_waits_for_it(
             woken.result(5)
 
 
+def test_who_lets_go_in_the_middle_of_a_taking_over_leaves_the_file_of_the_taker(
+    tmp_path: Path, clock: Clock, process: Callable[[], FileOwnership]
+) -> None:
+    hold = process().hold(ROTATION)
+    hold.__enter__()
+    with ThreadPoolExecutor(1) as pool:
+        with guarded(tmp_path / "locks"):
+            over = pool.submit(hold.__exit__, None, None, None)
+            with pytest.raises(TimeoutError):
+                over.result(0.05)
+            (tmp_path / "taker").touch()
+            (tmp_path / "taker").rename(file_of(tmp_path))
+        over.result(5)
+    assert file_of(tmp_path).exists()
+
+
 def test_of_many_takers_at_once_one_gets_it(clock: Clock, process: Callable[[], FileOwnership]) -> None:
     """All have seen the lease run out; whoever comes second finds the file of the first, with a fresh lease."""
     takers, rounds = 6, 25

@@ -157,6 +157,19 @@ def test_a_locked_file_without_a_lease_is_not_taken_over(
         pass
 
 
+def test_a_lease_that_was_changed_by_hand_or_half_written_is_none(
+    tmp_path: Path, clock: Clock, process: Callable[[], FileOwnership]
+) -> None:
+    """One digit, and it would have run out: what its check sum does not fit is not believed."""
+    with process().hold(ROTATION):
+        until = str(clock.uptime + LEASE).encode()
+        text = file_of(tmp_path).read_bytes()
+        assert until in text
+        with file_of(tmp_path).open("r+b") as file:
+            file.write(text.replace(until, str(clock.uptime).encode()))
+        assert "nothing of a lease" in refused(process())
+
+
 def test_what_a_killed_process_left_half_done_is_in_nobodys_way(
     tmp_path: Path, process: Callable[[], FileOwnership]
 ) -> None:
