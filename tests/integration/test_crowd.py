@@ -54,12 +54,13 @@ def _configuration() -> str:
         strategy = STRATEGIES[number % len(STRATEGIES)]
         logins = ", usernames: [app_a, app_b]" if strategy is Strategy.ALTERNATING else ""
         grace = "" if strategy is Strategy.SINGLE else ", grace_period: 0s"
+        window = "1s" if number % 3 else "3s"  # Shorter than the lease, and longer.
         lines += [
             f"  app-{number}:",
             "    type: memory",
             f"    credential: {{username: app, store: store-{number}, key: {KEY}}}",
             "    rotation:",
-            f"      {{strategy: {strategy}{logins}{grace}, attempt_window: 1s, keep_versions: 1000, retry: {RETRY}}}",
+            f"      {{strategy: {strategy}{logins}{grace}, attempt_window: {window}, keep_versions: 1000, retry: {RETRY}}}",
         ]
     return "\n".join(lines) + "\n"
 
