@@ -35,13 +35,13 @@ from adapters.targets.memory_accounts import Accounts, Keeping
 from engine.errors import Conflict, Fenced, InGrace, KeyturnError, OwnedElsewhere, RotationOpen
 from engine.facts import Fact, Recorded
 
-LOOKED_AT: Final = 20
-"""Services that a resume without a name looks at: one in ten, so that it seldom takes longer than a rotation."""
+LOOKED_AT: Final = 40
+"""Services that a resume without a name looks at: one in five, so that it takes no longer than a rotation."""
 
 STOPPED_MAX: Final = 3
 KILL_EVERY: Final = 0.5
 STOP_EVERY: Final = 0.35
-STOP_SECONDS: Final = (0.1, 5.0)
+STOP_SECONDS: Final = (1.0, 5.0)
 """Some stop for less than the lease of 2 s, most for longer."""
 
 
@@ -134,7 +134,7 @@ class Worker:
     def work(self, until: Path) -> None:
         """Go on until the file is there."""
         while not until.exists():
-            if self._random.random() < 0.5:
+            if self._random.random() < 0.6:
                 self._told(self._random.choice(self._services).name, self._rotate)
             else:
                 for service in self._random.sample(self._services, LOOKED_AT):

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 SEED = os.environ.get("KEYTURN_CROWD_SEED", "crowd")
 PROCESSES, SERVICES, SECONDS = 8, 200, 30.0
 STRATEGIES = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
-RETRY = "{first: 10ms, longest: 100ms}"
+SETTINGS = "keep_versions: 1000, retry: {first: 10ms, longest: 100ms}"
 ENVIRONMENT, KEY = "default", "default/app"
 
 
@@ -60,7 +60,7 @@ def _configuration() -> str:
             "    type: memory",
             f"    credential: {{username: app, store: store-{number}, key: {KEY}}}",
             "    rotation:",
-            f"      {{strategy: {strategy}{logins}{grace}, attempt_window: {window}, keep_versions: 1000, retry: {RETRY}}}",
+            f"      {{strategy: {strategy}{logins}{grace}, attempt_window: {window}, {SETTINGS}}}",
         ]
     return "\n".join(lines) + "\n"
 
