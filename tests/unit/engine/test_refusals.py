@@ -1,8 +1,9 @@
-"""What a refusal says, and what exactly a port is asked: words to act on, and arguments to rely on."""
+"""What a refusal says: what was asked for, of what, why not, and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -12,14 +13,15 @@ from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
 from engine.commands import end_grace, go_back, retry
 from engine.credential import Credential, Version, credential_id
-from engine.errors import IllegalCommand, NoRestorePoint, Rejected, Uncertain
+from engine.errors import Fenced, IllegalCommand, InGrace, NoRestorePoint, Rejected, Unavailable, Uncertain
 from engine.machine import State
-from engine.operations import require_going_back
-from engine.plan import RetryClass, Strategy
+from engine.operations import Operations, require_going_back
+from engine.performance import Binding
+from engine.plan import Plan, RetryClass, Strategy
 from engine.policies import unreachable
 from engine.ports import Probe, Sighting
 from engine.values import SECOND, CredentialValue, Form, Microseconds, Secret
-from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, answers, fails, lost
+from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, after, answers, fails, lost, works
 from tests.unit.engine.rotations import ROTATION, attempt, rotation
 
 OPEN = Credential(credential_id("app-db", "production"), "app-db", "production", open=ROTATION, last=ROTATION)
@@ -195,129 +197,6 @@ def test_a_store_that_somebody_changed_is_named_on_the_way_back() -> None:
     assert cause.hint == "Someone else changed the store: keyturn doctor compares it with the target."
 
 
-def test_where_nobody_was_sent_to_the_candidate_the_stores_are_asked_nothing() -> None:
-    """Going back before promotion touches the target alone, and the old version needs no look before it."""
-    bench = Bench(Strategy.DUAL)
-    rotation_id = bench.start()
-    bench.until("verifying", rotation_id)
-    bench.operations().go_back(rotation_id, command="abort")
-    bench.calls.clear()
-    assert bench.drive(rotation_id).state is State.ROLLED_BACK
-    assert bench.asked("target.", "store.promote") == ["target.restore", "target.probe"]
-
-
-def test_what_the_stores_are_told_is_an_attempt_without_a_login_both_ways() -> None:
-    bench = Bench(Strategy.DUAL)
-    rotation_id = promoted(bench)
-    ended = bench.drive(rotation_id)
-    told = [(each.version, each.done) for each in ended.attempts if not each.login]
-    assert told == [(ended.candidate, True), (FIRST, True)]
-
-
-@pytest.mark.parametrize("strategy", [Strategy.DUAL, Strategy.ALTERNATING])
-def test_the_target_is_asked_to_go_back_to_what_was_there_under_the_tag_of_the_effect(strategy: Strategy) -> None:
-    bench = Bench(strategy)
-    rotation_id = promoted(bench)
-    going = bench.rotation(rotation_id)
-    bench.drive(rotation_id)
-    call = bench.call("target.restore")
-    assert call.args == (bench.value(FIRST),)
-    assert call.kwargs["candidate"] == bench.value(going.candidate)
-    assert call.kwargs["tag"] == f"{rotation_id.hex[:12]}-{going.entered}"
-
-
-def test_what_is_retired_is_asked_for_with_what_stays_a_tag_and_a_deadline() -> None:
-    """So that the target can refuse to leave a login without a value, and a late request does nothing."""
-    bench = Bench(Strategy.DUAL, options=MemoryOptions(values_max=4))
-    left = []
-    for _ in range(2):
-        rotation_id = bench.start(rollback_automatic=False)
-        bench.at("store.promote", fails(Rejected))
-        left.append(bench.drive(rotation_id).candidate)
-    ended = bench.rotate()
-    calls = [call for call in bench.calls if call.name == "target.retire"]
-    assert [call.args for call in calls] == [(bench.value(each),) for each in (FIRST, *left)]
-    assert {call.kwargs["keep"].revealed() for call in calls} == {bench.value(ended.candidate).revealed()}
-    assert {call.kwargs["tag"] for call in calls} == {f"{ended.id.hex[:12]}-{entered(bench, ended.id, 'GraceEnded')}"}
-    for call in calls:
-        assert call.kwargs["deadline"] == call.at + 5 * SECOND
-
-
-def entered(bench: Bench, rotation_id: UUID, name: str) -> int:
-    """Return the number of the fact of this name in a rotation."""
-    return bench.names(rotation_id).index(name) + 1
-
-
-def test_what_a_lost_attempt_made_is_revoked_by_its_tag_and_what_is_known_is_kept() -> None:
-    """Within the attempt window: a request that is later than that does nothing."""
-    bench = Bench(Strategy.ISSUE, attempt_window=Microseconds(7 * SECOND))
-    rotation_id = bench.start()
-    bench.at("target.apply", lost)
-    bench.drive(rotation_id, patience=lambda rotation, wait: wait.why != "grace period")
-    call = next(call for call in bench.calls if call.name == "target.retire")
-    assert call.args == (None,)
-    assert call.kwargs["keep"] == bench.initial
-    assert call.kwargs["tag"] == f"{rotation_id.hex[:12]}-a1"
-    assert call.kwargs["deadline"] == call.at + 7 * SECOND
-
-
-def test_what_a_lost_attempt_made_is_revoked_on_the_way_back_as_well() -> None:
-    """One that was answered is not: its value is known, and taken out by itself."""
-    bench = Bench(Strategy.ISSUE)
-    rotation_id = bench.start()
-    bench.at("target.apply", lost)
-    bench.at("target.retire", fails(Rejected))
-    bench.drive(rotation_id)
-    calls = [call for call in bench.calls if call.name == "target.retire"]
-    assert [call.kwargs["tag"] for call in calls] == [f"{rotation_id.hex[:12]}-a1"] * len(calls)
-    assert len(calls) == 2
-    assert {call.kwargs["keep"].revealed() for call in calls} == {bench.value(FIRST).revealed()}
-
-
-def test_a_first_rotation_that_is_taken_back_restores_nothing() -> None:
-    """There was no version before: the attempt is recorded for none."""
-    bench = Bench(Strategy.DUAL, vacant=True)
-    rotation_id = bench.start()
-    bench.until("verifying", rotation_id)
-    bench.operations().go_back(rotation_id, command="abort")
-    ended = bench.drive(rotation_id)
-    assert [each.version for each in ended.attempts] == [ended.candidate, ""]
-    assert bench.call("target.restore").args == (None,)
-
-
-def test_a_first_rotation_has_nothing_to_retire_by_name() -> None:
-    bench = Bench(Strategy.DUAL, vacant=True)
-    ended = bench.rotate()
-    assert [each.version for each in ended.attempts if each.login] == [ended.candidate, "-"]
-
-
-def test_strays_are_looked_through_to_the_last() -> None:
-    """One that is not held, or known by its verifier alone, does not hide those behind it."""
-    bench = Bench(Strategy.DUAL, options=MemoryOptions(values_max=6))
-    first = bench.rotate()
-    performance = bench.performance(first.id)
-    bench.store.stage(PATH, "shown", CredentialValue("app", Secret("canary-verifier"), Form.VERIFIER))
-    for name in ("unheld", "shown"):
-        performance.note([e.RotationOpened(first.id, SERVICE, ENVIRONMENT, name, 2, "app")])
-    performance.note([e.RotationClosed(first.id, State.FAILED)])
-    rotation_id = bench.start(rollback_automatic=False)
-    bench.at("store.promote", fails(Rejected))
-    last = bench.drive(rotation_id).candidate
-    bench.rotate()
-    assert not bench.accepts(last)
-
-
-def test_a_captured_value_is_not_left_pending() -> None:
-    """It is kept, and the candidate is what is pending next."""
-    bench = Bench(known=False, options=MemoryOptions(shows_restorable=True))
-    rotation_id = bench.start()
-    bench.until("applying", rotation_id)
-    captured = bench.bodies(rotation_id, e.PreviousCaptured)[0].version
-    assert bench.call("store.discard").args == (PATH, captured)
-    assert bench.call("store.discard").kwargs == {"destroy": False}
-    assert bench.rotation(rotation_id).vacant is False
-
-
 def test_a_refusal_of_the_store_names_the_version_the_store_and_the_path() -> None:
     bench = Bench()
     rotation_id = bench.start()
@@ -329,3 +208,122 @@ def test_a_refusal_of_the_store_names_the_version_the_store_and_the_path() -> No
         f"reading version {ended.candidate}: the store 'local' does not hold it at '{PATH}'."
     )
     assert ended.cause.hint == "Restore the store from a backup, or begin again: keyturn rotate."
+
+
+# --- starting -----------------------------------------------------------------------------------------------------
+
+
+def test_a_start_without_more_is_a_plain_one() -> None:
+    """No reason, and a value that is still to be made."""
+    bench = Bench()
+    bound: list[tuple[str, str, object]] = []
+    world = bench.world()
+
+    def bind(service: str, environment: str, plan: Plan | None) -> Binding:
+        bound.append((service, environment, plan))
+        return world.bind(service, environment, plan)
+
+    watched = replace(world, bind=bind)
+    rotation_id = Operations(watched).start(SERVICE, ENVIRONMENT, bench.plan(), logins=bench.logins)
+    (started,) = bench.bodies(rotation_id, e.RotationStarted)
+    assert (started.reason, started.imported) == ("", False)
+    assert bound == [(SERVICE, ENVIRONMENT, bench.plan())]
+
+
+def test_a_login_that_is_not_configured_says_what_to_correct() -> None:
+    bench = Bench()
+    bench.store.stage(PATH, "v9", CredentialValue("somebody", Secret("canary-other-login")))
+    bench.store.promote(PATH, "v9", bench.value("v9"), expected=FIRST)
+    with pytest.raises(Rejected) as caught:
+        bench.start()
+    assert caught.value.message == (
+        "taking over app-db: the store holds a login 'somebody' there, and the configuration says 'app'."
+    )
+    assert caught.value.advice == "Correct credential.username, or choose another key in the store."
+
+
+def test_a_lost_race_says_until_when_the_other_rotation_is_in_grace() -> None:
+    """Another process began one, and came to its grace period, while this one asked the store."""
+    bench = Bench(Strategy.DUAL)
+    bench.at("store.versions", after(lambda: bench.until("grace", bench.start(owner="process-2"))))
+    with pytest.raises(InGrace) as caught:
+        bench.start()
+    opened = bench.operations().open_rotation(SERVICE, ENVIRONMENT)
+    assert opened is not None
+    assert opened.grace is not None
+    assert f"of rotation {opened.id} until at {opened.grace.wall}." in caught.value.message
+
+
+# --- the runner ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", range(1, 7))
+def test_who_loses_a_rotation_in_the_middle_of_an_effect_stops_before_the_next_call(asked: int) -> None:
+    """The lease is looked at before each call of a port, not only between effects."""
+    bench = Bench()
+    rotation_id = bench.start()
+    left = [asked]
+
+    def ask() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Fenced(rotation_id=rotation_id)
+
+    bench.ask = ask
+    bench.calls.clear()
+    with pytest.raises(Fenced) as caught:
+        bench.drive(rotation_id)
+    assert str(rotation_id) in caught.value.message
+    calls = len(bench.asked("target", "store", "place"))
+    assert calls < asked
+    bench.ask = lambda: None
+    assert bench.drive(rotation_id).state is State.COMPLETED
+
+
+def test_what_the_target_answered_is_told_apart_from_what_was_seen() -> None:
+    bench = Bench()
+    ended = bench.rotate()
+    assert [body.observed for body in bench.bodies(ended.id, e.CandidateApplied)] == ["answer"]
+
+
+def test_a_verification_that_comes_too_late_says_so() -> None:
+    bench = Bench(verification_timeout=Microseconds(2 * SECOND))
+    rotation_id = bench.start()
+
+    def slowly() -> None:
+        bench.clock.wait(Microseconds(2 * SECOND))
+
+    bench.at("target.verify", after(slowly))
+    bench.drive(rotation_id)
+    (failed,) = bench.bodies(rotation_id, e.VerificationFailed)
+    assert failed.cause.message == (
+        "the target gave no clear answer to a login with the new version (it came after the verification timeout)"
+    )
+
+
+def test_a_store_that_does_not_give_back_what_was_written_is_not_believed() -> None:
+    bench = Bench()
+    rotation_id = bench.start()
+    bench.at("store.read", works, answers(None))
+    assert cause_after(bench, rotation_id).message == (
+        "staging the candidate: the store does not give back what was written."
+    )
+
+
+def test_a_given_value_that_was_lost_says_how_to_give_it_again() -> None:
+    bench = Bench()
+    ended = bench.drive(bench.start(imported=True))
+    assert ended.cause is not None
+    assert ended.cause.message == "staging the candidate: the given value was not stored before the process ended."
+    assert ended.cause.hint == "Give it again: keyturn rotate --new-value-file."
+
+
+def test_a_call_that_is_too_late_says_what_it_was_for() -> None:
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    performance.record(e.CandidateStaged("00"))
+    performance.begin_attempt("v1", "app")
+    bench.clock.wait(Microseconds(5 * SECOND))
+    with pytest.raises(Unavailable) as caught:
+        performance.store.versions(PATH)
+    assert caught.value.message == "asking for a change: its time was over before it was sent."
