@@ -217,9 +217,17 @@ class Crowd:
         if not awake:
             return None
         pid = self.source.choice(awake)
-        os.kill(pid, number)
+        self._strike(pid, number)
         self.counts[counted] += 1
         return pid
+
+    def _strike(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal, and note when: before one that takes a process its life, after one that gives it back."""
+        if number is not signal.SIGCONT:
+            note(self.folder / "fates.jsonl", pid=pid, signal=number.name, at=time.time_ns() // 1_000)
+        os.kill(pid, number)
+        if number is signal.SIGCONT:
+            note(self.folder / "fates.jsonl", pid=pid, signal=number.name, at=time.time_ns() // 1_000)
 
     def _stop(self, now: float) -> None:
         if sum(until is not None for until in self._running.values()) >= STOPPED_MAX:
@@ -231,7 +239,7 @@ class Crowd:
             self._running[pid] = now + self.source.uniform(*STOP_SECONDS)
         else:
             self.counts["let_go"] += 1
-            os.kill(pid, signal.SIGCONT)
+            self._strike(pid, signal.SIGCONT)
 
     def _is_writable(self) -> bool:
         """Tell whether anybody can append. The one stopped may be the writer of the log, and then nobody can."""
@@ -248,7 +256,7 @@ class Crowd:
     def _go_on(self, now: float) -> None:
         for pid, until in self._running.items():
             if until is not None and now >= until:
-                os.kill(pid, signal.SIGCONT)
+                self._strike(pid, signal.SIGCONT)
                 self._running[pid] = None
 
     def _reap(self) -> None:
@@ -261,14 +269,15 @@ class Crowd:
 
     def _finish(self) -> None:
         (self.folder / "over").touch()
-        for pid in self._running:
-            os.kill(pid, signal.SIGCONT)
-        until = time.monotonic() + 3.0
-        while self._running and time.monotonic() < until:
+        for pid, until in self._running.items():
+            if until is not None:
+                self._strike(pid, signal.SIGCONT)
+        last = time.monotonic() + 3.0
+        while self._running and time.monotonic() < last:
             self._reap()
             time.sleep(0.01)
         for pid in self._running:
-            os.kill(pid, signal.SIGKILL)  # In the middle of something: it is left to `keyturn resume`.
+            self._strike(pid, signal.SIGKILL)  # In the middle of something: it is left to `keyturn resume`.
         for pid in self._running:
             os.waitpid(pid, 0)
 
