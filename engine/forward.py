@@ -39,11 +39,15 @@ def stage(performance: Performance) -> None:
         performance.record(e.CandidateReserved())
         return
     value = held or _fresh(performance)
-    in_time = deadline_after(performance.world.clock.now(), plan.attempt_window).wall
-    performance.store.stage(performance.path, rotation.candidate, value, deadline=in_time)
+    performance.store.stage(performance.path, rotation.candidate, value, deadline=_soon(performance))
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
     performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
+
+
+def _soon(performance: Performance) -> Instant:
+    """Return the deadline of a write that is no attempt: who stood still for so long may have been taken over."""
+    return deadline_after(performance.world.clock.now(), performance.rotation.plan.attempt_window).wall
 
 
 def _fresh(performance: Performance) -> CredentialValue:
@@ -77,7 +81,7 @@ def _take_over(performance: Performance) -> bool:
     if shown is None or not replaced:
         return sighting.probe is Probe.REFUSED
     version = f"v0-{rotation.id.hex[:6]}"
-    performance.store.stage(performance.path, version, shown)
+    performance.store.stage(performance.path, version, shown, deadline=_soon(performance))
     performance.store.discard(performance.path, version, destroy=False)
     captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
     performance.record(captured, noted=[e.VersionAdopted(version, rotation.login)])
@@ -133,7 +137,8 @@ def apply(performance: Performance) -> None:
     made = performance.target.apply(value, tag=performance.attempt_tag(number), deadline=deadline)
     if value.secret is None:
         performance.attempt = None  # what fails from here is the store: the attempt stays open, its value in doubt
-        performance.store.stage(performance.path, rotation.candidate, made)
+        # In time, or whoever resumes may have revoked it already: it would be held as if it worked.
+        performance.store.stage(performance.path, rotation.candidate, made, deadline=deadline)
         performance.attempt = number
     closed = performance.end_attempt()
     performance.record(closed, _applied(performance, made, observed="answer"))

@@ -190,3 +190,12 @@ def test_going_back_has_a_deadline_too() -> None:
     told = [call for call in bench.calls if call.name in ("store.promote", "place.publish")]
     assert len(told) == 4
     assert {call.kwargs["deadline"] for call in told} == attempts
+
+
+def test_a_value_that_the_target_made_is_stored_before_it_may_be_revoked_as_lost() -> None:
+    """Whoever takes over revokes it behind the deadline; storing it later would hold what does not work."""
+    bench = Bench(Strategy.ISSUE)
+    rotation = bench.rotate()
+    (attempt,) = [each for each in rotation.attempts if each.version == rotation.candidate and each.login]
+    (staged,) = [call for call in bench.calls if call.name == "store.stage"]
+    assert staged.kwargs["deadline"] == attempt.deadline
