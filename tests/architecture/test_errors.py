@@ -13,6 +13,7 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
+    "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "adapters/simulation/world.py": "lets an effect land late, when nobody is there any more to be told",
 }
 """The only files that may catch what a port answers."""

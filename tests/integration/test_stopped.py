@@ -23,7 +23,7 @@ from engine import events as e
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from tests.integration.installations import Driver, Ended
-from tests.integration.rehearsals import LEASE_SECONDS, SERVICE, Rehearsal, rehearsal
+from tests.integration.leased import LEASE_SECONDS, SERVICE, Leased, leased
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ class Case:
 
     number: int
     boundary: str
-    made: Rehearsal
+    made: Leased
 
     @property
     def mark(self) -> Path:
@@ -76,22 +76,22 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, drivers: list[Driver]) -> Callable[[Strategy], Rehearsal]:
+def made(tmp_path_factory: pytest.TempPathFactory, drivers: list[Driver]) -> Callable[[Strategy], Leased]:
     """Make the installation of a strategy, once."""
-    found: dict[Strategy, Rehearsal] = {}
+    found: dict[Strategy, Leased] = {}
 
-    def make(strategy: Strategy) -> Rehearsal:
+    def make(strategy: Strategy) -> Leased:
         if strategy not in found:
-            found[strategy] = rehearsal(tmp_path_factory.mktemp("made") / strategy, drivers[0], strategy)
+            found[strategy] = leased(tmp_path_factory.mktemp("made") / strategy, drivers[0], strategy)
         return found[strategy]
 
     return make
 
 
-def cases(original: Rehearsal, story: Story, folder: Path) -> list[Case]:
+def cases(original: Leased, story: Story, folder: Path) -> list[Case]:
     """Return a case for each boundary that is passed while the rotation is held and not over."""
 
-    def copied(name: str) -> Rehearsal:
+    def copied(name: str) -> Leased:
         copy = original.copy(folder / name)
         copy.configure(faults=story.faults, grace=story.grace)
         return copy
@@ -171,7 +171,7 @@ def judge_stopped(case: Case, story: Story, before: Before, woken: Ended, taker:
 
 @pytest.mark.parametrize("story", [FORWARD, IN_PLACE, FAILING, TAKEN_BACK], ids=lambda story: story.name)
 def test_a_stopped_process_is_taken_over_and_does_nothing_when_it_wakes_up(
-    story: Story, made: Callable[[Strategy], Rehearsal], tmp_path: Path
+    story: Story, made: Callable[[Strategy], Leased], tmp_path: Path
 ) -> None:
     """At every boundary: the other one ends the rotation; the first is refused its append, and exits 6."""
     found = cases(made(story.strategy), story, tmp_path)
@@ -199,7 +199,7 @@ def judge_live(case: Case, driving: Ended, refused: Ended, trace: Path) -> None:
     case.made.assert_sound()
 
 
-def test_a_resume_beside_a_live_rotation_never_acts(made: Callable[[Strategy], Rehearsal], tmp_path: Path) -> None:
+def test_a_resume_beside_a_live_rotation_never_acts(made: Callable[[Strategy], Leased], tmp_path: Path) -> None:
     """At every boundary, of a call that takes longer than the lease: 0 facts appended, 0 calls of a port."""
     found = cases(made(Strategy.DUAL), FORWARD, tmp_path)
     wrong = []
