@@ -48,7 +48,6 @@ class Story:
 
 
 FORWARD = Story("resumed", Strategy.DUAL, State.COMPLETED)
-IN_PLACE = Story("resumed, in place", Strategy.SINGLE, State.COMPLETED)
 FAILING = Story("resumed on its way back", Strategy.SINGLE, State.ROLLED_BACK, faults="fail_verification")
 TAKEN_BACK = Story("aborted", Strategy.DUAL, State.ROLLED_BACK, taker="abort", grace="1h")
 
@@ -169,7 +168,7 @@ def judge_stopped(case: Case, story: Story, before: Before, woken: Ended, taker:
     case.made.assert_sound()
 
 
-@pytest.mark.parametrize("story", [FORWARD, IN_PLACE, FAILING, TAKEN_BACK], ids=lambda story: story.name)
+@pytest.mark.parametrize("story", [FORWARD, FAILING, TAKEN_BACK], ids=lambda story: story.name)
 def test_a_stopped_process_is_taken_over_and_does_nothing_when_it_wakes_up(
     story: Story, made: Callable[[Strategy], Leased], tmp_path: Path
 ) -> None:

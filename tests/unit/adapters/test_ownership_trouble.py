@@ -65,6 +65,7 @@ def test_the_thread_keeps_no_process_alive(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, timeout=20)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_process_that_forked_off_holds_nothing(tmp_path: Path, process: Callable[[], FileOwnership]) -> None:
     """It has no thread, is refused when it asks, and leaves the file alone when it leaves the block."""
     hold = process().hold(ROTATION)
