@@ -111,7 +111,7 @@ def batches(found: list[Case]) -> Iterator[list[Case]]:
 
 def beside(case: Case, command: str, **options: object) -> dict[str, Any]:
     """Return the call of the other process, which comes when the lease would have run out."""
-    options |= {"after": str(case.mark), "delay": LEASE_SECONDS + 0.3, "done": str(case.done)}
+    options |= {"once": str(case.mark), "delay": LEASE_SECONDS + 0.3, "done": str(case.done)}
     return case.made.call(command, SERVICE, **options)
 
 
