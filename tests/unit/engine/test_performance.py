@@ -202,3 +202,34 @@ def test_a_fingerprint_is_of_this_credential_and_installation() -> None:
     value = CredentialValue("app", Secret("canary-x"))
     assert performance.fingerprint(value) == fingerprint(value, credential=PATH, key=b"canary-key")
     assert "canary" not in repr(performance.world)
+
+
+def test_what_the_stores_are_told_has_the_deadline_of_its_attempt() -> None:
+    """A process that stands still before the call makes it too late for the store, which then does nothing."""
+    bench = Bench(places=["dotenv:PASSWORD"])
+    rotation = bench.rotate()
+    (attempt,) = [each for each in rotation.attempts if not each.login]
+    told = [call for call in bench.calls if call.name in ("store.promote", "place.publish")]
+    assert [call.kwargs["deadline"] for call in told] == [attempt.deadline] * 2
+    (staged,) = [call for call in bench.calls if call.name == "store.stage"]
+    assert staged.kwargs["deadline"] == staged.at + rotation.plan.attempt_window
+
+
+def test_going_back_has_a_deadline_too() -> None:
+    bench = Bench(Strategy.DUAL, places=["dotenv:PASSWORD"])
+    rotation_id = bench.start()
+    bench.until("monitoring", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    attempts = {each.deadline for each in bench.drive(rotation_id).attempts if not each.login}
+    told = [call for call in bench.calls if call.name in ("store.promote", "place.publish")]
+    assert len(told) == 4
+    assert {call.kwargs["deadline"] for call in told} == attempts
+
+
+def test_a_value_that_the_target_made_is_stored_before_it_may_be_revoked_as_lost() -> None:
+    """Whoever takes over revokes it behind the deadline; storing it later would hold what does not work."""
+    bench = Bench(Strategy.ISSUE)
+    rotation = bench.rotate()
+    (attempt,) = [each for each in rotation.attempts if each.version == rotation.candidate and each.login]
+    (staged,) = [call for call in bench.calls if call.name == "store.stage"]
+    assert staged.kwargs["deadline"] == attempt.deadline
