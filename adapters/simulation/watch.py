@@ -168,6 +168,8 @@ class Watch:
         """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
+        if self._world.follower is not None:
+            self._world.follower.follow()
         if any(isinstance(item.fact.body, _OUTCOMES) for item in recorded):
             self._world.is_unseen = False
             if any(deed.hand in BACKUPS for deed in self._world.deeds):

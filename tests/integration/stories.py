@@ -13,7 +13,8 @@ from signal import SIGKILL
 from typing import Final, NamedTuple
 
 from adapters.simulation.faults import Fault
-from adapters.simulation.world import ENVIRONMENT, Simulation, patient
+from adapters.simulation.processes import patient
+from adapters.simulation.world import ENVIRONMENT, Simulation
 from adapters.simulation.world import SERVICE as SIMULATED
 from engine import events as e
 from engine.facts import Fact
