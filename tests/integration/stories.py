@@ -193,7 +193,7 @@ def _simulated_ending(simulation: Simulation) -> Ending:
 
     def works(version: str) -> bool:
         value = simulation.value(version)
-        return value is not None and simulation.target.accepts(value)
+        return value is not None and simulation.accepts(value)
 
     return _ending(facts, held, "v0-initial", works)
 
