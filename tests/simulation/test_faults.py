@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -70,6 +71,22 @@ def test_any_single_fault_anywhere(strategy: Strategy, before: dict[str, Any]) -
     ]
     used = sum(len(run(strategy, [fault], rotations_wanted=wanted, **before).used) for fault in plans)
     assert used == len(plans), "a planned fault did not happen"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_sample_of_pairs_of_faults(strategy: Strategy) -> None:
+    """Four hundred seeds of two faults at calls that a calm run makes, one behind the other."""
+    calls = [(call, nth) for call, count in run(strategy).faultable.items() for nth in range(1, count + 1)]
+    both = 0
+    for seed in range(400):
+        source = random.Random(f"{strategy} {seed}")
+        faults = [
+            Fault(call, nth, source.choice(kinds_at(call, strategy)), source.choice([0.01, 2.5, 4.9]))
+            for call, nth in source.sample(calls, 2)
+        ]
+        both += len(run(strategy, faults, seed=seed).used) == 2
+    assert both > 300
 
 
 @pytest.mark.slow
