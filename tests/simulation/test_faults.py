@@ -141,6 +141,12 @@ def test_a_candidate_that_was_not_taken_away_is_no_rollback(strategy: Strategy) 
     assert simulation.values_in_force() == 1
 
 
+def test_a_login_that_is_tried_long_after_its_record_stays_within_the_budget() -> None:
+    """The disk takes two seconds to record it: for the target it is two seconds younger."""
+    faults = [Fault("target.apply", 1, "partial"), Fault("log.append", 5, "slow")]
+    run(Strategy.SINGLE, faults, options=MemoryOptions(lockout_after=3, retry=RetryClass.PROBE_FIRST))
+
+
 def test_the_same_seed_is_the_same_log() -> None:
     """Ten seeds, run twice: byte-identical logs."""
     for seed in range(10):
