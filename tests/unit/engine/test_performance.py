@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine import events as e
+from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Fenced, Rejected, Unavailable
 from engine.facts import Fact
 from engine.machine import State
@@ -178,8 +181,22 @@ def test_logins_are_counted_where_the_target_counts_them() -> None:
     assert counting.bodies(counted.rotation.id, e.LoginTried) == [e.LoginTried("app", now.boot, now.uptime)]
     assert not counted.can_spend_login("app")
     assert counted.can_spend_login("other")
-    counting.clock.wait(Microseconds(10 * SECOND + 1))
+    counting.clock.wait(Microseconds(10 * SECOND + LATENESS_MAX + 1))
     assert counted.can_spend_login("app")
+
+
+def test_a_login_is_not_tried_when_recording_it_took_too_long() -> None:
+    """It would be counted from a time at which it had not been tried."""
+    bench = Bench(login_budget=LoginBudget(1, Microseconds(10 * SECOND)))
+    performance = bench.performance(bench.start())
+
+    def slowly(effect: Any) -> Any:
+        bench.clock.wait(LATENESS_MAX)
+        return effect()
+
+    bench.at("log.append", slowly)
+    with pytest.raises(Unavailable, match="took too long"):
+        performance.spend_login("app")
 
 
 def test_a_value_that_the_store_lost_is_named_with_its_place() -> None:
