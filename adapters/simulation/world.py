@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from adapters.event_store.memory import MemoryEventLog
 from adapters.simulation.faults import WRITES, Crash, Fault, Faulty
 from adapters.simulation.hands import Deed, act, is_dead_end, put_right
 from adapters.simulation.invariants import Violation, check_end, check_fact, check_world, check_write
+from adapters.simulation.log import SimulatedLog
 from adapters.simulation.surroundings import RememberedPlace, SeededEntropy, SeededIds, SimulatedClock
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory import MemoryTarget
@@ -73,7 +73,7 @@ class Simulation:
         self.automatic = automatic
         self.clock = SimulatedClock()
         self.entropy = SeededEntropy(seed)
-        self.log = MemoryEventLog()
+        self.log = SimulatedLog()
         self.store = MemoryStore()
         self.place = RememberedPlace()
         self.logins = ("app_a", "app_b") if strategy is Strategy.ALTERNATING else ("app",)
