@@ -185,7 +185,7 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
         return  # what was done by hand last, keyturn had no occasion to see
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
     if current is not None and not has_failed and not world.target.accepts(current):
-        raise Violation("the store's current version is not accepted at the end")
+        raise Violation("I3: the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
         # Keys of before are nobody's to revoke, and neither is what somebody added by hand.
@@ -195,7 +195,7 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
             and not (world.takeover and last.plan.strategy is Strategy.ISSUE)
         )
         if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
-            raise Violation("values besides the current one are in force after a completed rotation")
+            raise Violation("I5: values besides the current one are in force after a completed rotation")
     verdict = world.log.verify()
     if not verdict.ok:
         raise Violation(f"I11: the chain is broken at {verdict.first_bad_position}")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from adapters.simulation.faults import WRITES, Crash, Fault, Faulty
 from adapters.simulation.hands import Deed, act, is_dead_end, put_right
 from adapters.simulation.invariants import Violation, check_end, check_fact, check_world, check_write
@@ -62,6 +64,7 @@ class Simulation:
         options: MemoryOptions | None = None,
         automatic: bool = True,
         deeds: Sequence[Deed] = (),
+        policy: Plan | None = None,
         around: Callable[[MemoryTarget], Any] = lambda target: target,
     ) -> None:
         self.strategy = strategy
@@ -70,7 +73,9 @@ class Simulation:
         self.seed = seed
         self.takeover = takeover
         self.fresh = fresh
-        self.automatic = automatic
+        self.policy = policy
+        """The policy of every rotation; None is `plan`'s own."""
+        self.automatic = policy.rollback_automatic and policy.rollback_on_verification_failure if policy else automatic
         self.clock = SimulatedClock()
         self.entropy = SeededEntropy(seed)
         self.log = SimulatedLog()
@@ -252,6 +257,9 @@ class Simulation:
 
     def plan(self) -> Plan:
         """Return the plan of a rotation here."""
+        if self.policy is not None:
+            places = (self.place.name,) if self.policy.places else ()
+            return replace(self.policy, store="memory", path=PATH, places=places)
         overlap = self.strategy in (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
         return Plan(
             strategy=self.strategy,

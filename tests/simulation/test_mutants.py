@@ -188,7 +188,7 @@ SHOWS: Final = MemoryOptions(shows_restorable=True)
 
 MUTANTS: Final = [
     Mutant("no fence", _instead(process, "fence", lambda rotation, effect: Instant(0)), ("I8",)),
-    Mutant("repeats blindly", _never_look, ("I2", "values besides the current one")),
+    Mutant("repeats blindly", _never_look, ("I2", "I5: values besides the current one")),
     Mutant("does not verify", _performed(Effect.VERIFY, _believe), ("I3", "I5")),
     Mutant("does not take the stores back", _instead(backward, "_demote", lambda *what: False), ("I3", "I5")),
     Mutant("does not verify a rollback", _performed(Effect.VERIFY_ROLLBACK, _believe_the_rollback), ("I5",)),

@@ -1,0 +1,113 @@
+"""A run as plain data, and playing it: the same scenario is the same run, byte for byte.
+
+Rule: whatever decides how a run goes stands in its scenario; a new kind of trouble is a new field with a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from adapters.simulation.faults import Fault
+from adapters.simulation.hands import Deed
+from adapters.simulation.world import Simulation
+from adapters.targets.memory import MemoryTarget
+from adapters.targets.memory_options import MemoryOptions
+from engine.plan import Plan, Strategy
+
+_NAMED: Final = re.compile(r"([IL][0-9]+): (.*)", re.DOTALL)
+OWN_MISTAKE: Final = "assertion"
+"""What is violated where the program itself says that it made a mistake."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One world, what happens in it, and what goes wrong."""
+
+    strategy: Strategy
+    plan: Plan | None = None
+    """The policy of every rotation; None is the simulation's own. Where it is held is always the simulation's."""
+    options: MemoryOptions | None = None
+    """How the target behaves; None is what follows from the strategy."""
+    takeover: bool = False
+    """The login works before the first rotation, and no store knows its value."""
+    fresh: bool = False
+    """The login holds no value before the first rotation."""
+    automatic: bool = True
+    """Going back by itself is on, where the policy is the simulation's own."""
+    rotations: int = 2
+    """Rotations under faults; then all faults stop, what is open ends, and one more rotation must complete."""
+    faults: tuple[Fault, ...] = ()
+    deeds: tuple[Deed, ...] = ()
+    """What people do by hand."""
+    seed: int = 0
+    """Of every random byte and id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A scenario that was played: the world as it was in the end, and what did not hold."""
+
+    scenario: Scenario
+    world: Simulation
+    violation: AssertionError | None
+
+    @property
+    def invariant(self) -> str | None:
+        """The invariant that does not hold, as in ARCHITECTURE.md (`I3`, `L1`); None where all do."""
+        if self.violation is None:
+            return None
+        named = _NAMED.match(str(self.violation))
+        return named[1] if named else OWN_MISTAKE
+
+    @property
+    def message(self) -> str:
+        """What does not hold, in words; empty where all does."""
+        named = _NAMED.match(str(self.violation)) if self.violation else None
+        return named[2] if named else str(self.violation or "")
+
+
+Around = Callable[[MemoryTarget], Any]
+"""Puts something around the target, as the engine sees it."""
+
+
+def unguarded(target: MemoryTarget) -> Any:
+    """Put nothing around it."""
+    return target
+
+
+def build(scenario: Scenario, *, around: Around = unguarded) -> Simulation:
+    """Return the world of a scenario, in which nothing has happened yet."""
+    return Simulation(
+        scenario.strategy,
+        scenario.faults,
+        seed=scenario.seed,
+        takeover=scenario.takeover,
+        fresh=scenario.fresh,
+        options=scenario.options,
+        automatic=scenario.automatic,
+        deeds=scenario.deeds,
+        around=around,
+        policy=scenario.plan,
+    )
+
+
+def play(scenario: Scenario, *, around: Around = unguarded) -> Played:
+    """Play a scenario to its end, or to the first violation."""
+    world = build(scenario, around=around)
+    return Played(scenario, world, violation_of(world, scenario))
+
+
+def violation_of(world: Simulation, scenario: Scenario) -> AssertionError | None:
+    """Play a scenario in its world; return the first violation, None where every invariant held."""
+    try:
+        for _ in range(scenario.rotations):
+            world.rotate()
+        world.settle()
+        world.lead_on()
+    except AssertionError as violation:
+        return violation
+    return None
