@@ -107,7 +107,7 @@ class FileOwnership:
         return self._owner
 
     @contextmanager
-    def hold(self, rotation_id: UUID) -> Iterator[None]:
+    def hold(self, rotation_id: UUID) -> Iterator[Callable[[], None]]:
         """Hold a rotation while the block runs.
 
         Raises `OwnedElsewhere` where a live process holds it, `StateFolderUnusable` where nothing can be locked.
@@ -118,7 +118,7 @@ class FileOwnership:
         except OSError as error:
             raise StateFolderUnusable(path=path, why=error.strerror) from error
         try:
-            yield
+            yield lambda: None
         finally:
             # The name goes first: who opens the file from here on makes a new one.
             path.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ class Installation:
             ids=RandomIds(),
             entropy=SystemEntropy(),
             bind=lambda service, environment, plan: self._bindings[service],
-            hold=lambda rotation_id: nullcontext(),
+            hold=lambda rotation_id: nullcontext(lambda: None),
             owner="benchmark",
             actor="benchmark",
             fingerprint_key=b"benchmark",

@@ -23,15 +23,15 @@ def restore(performance: Performance) -> None:
     candidate = performance.read(rotation.candidate)
     if rotation.plan.overlap and _is_in_force(performance, previous):
         demoted = _demote(performance, previous)
-        closed = _restore_target(performance, previous, candidate)
+        _restore_target(performance, previous, candidate)
     else:
-        closed = _restore_target(performance, previous, candidate)
+        _restore_target(performance, previous, candidate)
         demoted = _demote(performance, previous)
     performance.store.discard(performance.path, rotation.candidate, destroy=False)
     noted: list[CredentialEvent] = []
     if demoted:
         noted.append(e.CurrentChanged(rotation.id, rotation.previous, rotation.previous_login))
-    performance.record(*closed, e.PreviousRestored(), noted=noted)
+    performance.record(e.PreviousRestored(), noted=noted)
 
 
 def _is_in_force(performance: Performance, previous: CredentialValue | None) -> bool:
@@ -67,8 +67,10 @@ def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
             why=f"it calls {current} current, which this rotation does not know",
             advice="Someone else changed the store: keyturn doctor compares it with the target.",
         )
+    performance.begin_attempt(rotation.previous, "")
     performance.store.promote(performance.path, rotation.previous, previous, expected=current)
     publish(performance, previous, version=rotation.previous, places=_written(rotation))
+    performance.record(performance.end_attempt())
     return True
 
 
@@ -84,12 +86,12 @@ def _written(rotation: Rotation) -> tuple[str, ...]:
 
 def _restore_target(
     performance: Performance, previous: CredentialValue | None, candidate: CredentialValue | None
-) -> list[e.AttemptClosed]:
+) -> None:
     """Ask the target to go back, if it was ever asked to change."""
     rotation = performance.rotation
     if not rotation.attempted:
-        return []
-    lost = [a for a in rotation.attempts if a.version == rotation.candidate and not a.closed]
+        return
+    lost = [a for a in rotation.attempts if a.version == rotation.candidate and a.login and not a.closed]
     if rotation.plan.issues_value:
         for attempt in lost:
             performance.revoke(attempt.number, keep=previous)
@@ -97,7 +99,7 @@ def _restore_target(
     login = rotation.previous_login or rotation.login
     deadline = performance.begin_attempt(version, login, longest=rotation.plan.rollback_timeout)
     performance.target.restore(previous, candidate=candidate, tag=performance.tag, deadline=deadline)
-    return [performance.end_attempt()]
+    performance.record(performance.end_attempt())
 
 
 def verify_rollback(performance: Performance) -> None:
@@ -123,7 +125,7 @@ def verify_rollback(performance: Performance) -> None:
         performance.spend_login(rotation.login)
         sighting = performance.target.probe(candidate)
         observed, wanted, which = "refused", Probe.REFUSED, "the candidate"
-    if not timeout.remaining(performance.world.clock.now()):
+    if not timeout.left(performance.world.clock.now()):
         raise Unavailable(what=f"seeing {which} {wanted}", why="the answer came after the rollback timeout")
     if previous is not None and previous.form is Form.VERIFIER:
         seen = sighting.restorable is not None and sighting.restorable.secret == previous.secret

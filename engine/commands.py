@@ -17,7 +17,7 @@ from engine.machine import State, following
 from engine.plan import Kind, Plan, Strategy
 from engine.policies import can_go_back
 from engine.rotation import Rotation
-from engine.values import Instant
+from engine.values import Microseconds, Moment
 
 
 class StartRotation(msgspec.Struct, frozen=True):
@@ -152,13 +152,13 @@ def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
     return [e.GraceEnded(early=True, reason=reason)]
 
 
-def closing(rotation: Rotation, outcome: State, *, now: Instant) -> e.RotationClosed:
+def closing(rotation: Rotation, outcome: State, *, now: Moment) -> e.RotationClosed:
     """Return what a rotation that ends leaves to its credential: attempts and logins that still count."""
-    open_attempts = [e.Fence(a.login, a.version, a.deadline) for a in rotation.attempts if not a.closed]
-    window = rotation.plan.login_budget.window if rotation.plan.login_budget else 0
+    open_attempts = [attempt.fence for attempt in rotation.attempts if not attempt.closed]
+    window = rotation.plan.login_budget.window if rotation.plan.login_budget else Microseconds(0)
     return e.RotationClosed(
         rotation_id=rotation.id,
         outcome=outcome,
-        fences=tuple(f for f in (*rotation.fences, *open_attempts) if f.until > now),
-        tries=tuple(use for use in rotation.tries if use.at + window > now),
+        fences=tuple(f for f in (*rotation.fences, *open_attempts) if f.limit.left(now)),
+        tries=tuple(use for use in rotation.tries if use.counts_until(window).left(now)),
     )

@@ -46,6 +46,8 @@ class Credential(msgspec.Struct, frozen=True):
     """The versions that were current at some time and that the store still holds, oldest first."""
     strays: tuple[Version, ...] = ()
     """Versions besides the current one that the target may accept: no one saw them refused, oldest first."""
+    queued: UUID | None = None
+    """The rotation that waits for its turn."""
     fences: tuple[e.Fence, ...] = ()
     tries: tuple[e.LoginUse, ...] = ()
 
@@ -74,6 +76,7 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
                 after,
                 open=body.rotation_id,
                 last=body.rotation_id,
+                queued=None if after.queued == body.rotation_id else after.queued,
                 ordinal=max(after.ordinal, body.ordinal),
                 strays=_with(after.strays, Version(body.version, body.login)),
             )
@@ -92,6 +95,13 @@ def evolve(credential: Credential, fact: Fact) -> Credential:
                 known=_without(after.known, body.version),
                 lineage=_without(after.lineage, body.version),
             )
+        case e.RotationQueued() as body:
+            return replace(after, queued=body.rotation_id)
+        case e.LoginSpent() as body:
+            use = e.LoginUse(body.login, fact.at, body.boot, body.uptime)
+            return replace(after, tries=(*after.tries, use))
+        case e.RotationClosed() as body if body.rotation_id == after.queued:
+            return replace(after, queued=None)  # it never began
         case e.RotationClosed() as body:
             return replace(after, open=None, fences=body.fences, tries=body.tries)
         case _:

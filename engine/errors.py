@@ -183,7 +183,7 @@ class Conflict(KeyturnError):
 
 
 class Fenced(KeyturnError):
-    """Rotation {rotation_id} was taken over by another process (epoch {epoch}); this one stops."""
+    """Rotation {rotation_id} was taken over by another process; this one stops."""
 
     exit_code = ExitCode.REFUSED
     hint = "keyturn show {rotation_id} tells what became of it."

@@ -9,47 +9,28 @@ Rule 3: an event says only what was observed. Times are microseconds.
 from __future__ import annotations
 
 from typing import TypeAlias
-from uuid import UUID
 
-import msgspec
-
-from engine.machine import State
+from engine.credential_events import (
+    Cause,
+    CurrentChanged,
+    EventStruct,
+    Fence,
+    LoginSpent,
+    LoginUse,
+    RotationClosed,
+    RotationOpened,
+    RotationQueued,
+    VersionAdopted,
+    VersionDestroyed,
+    VersionRetired,
+)
 from engine.plan import Kind, Plan
-from engine.values import Deadline, Instant
-
-
-class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why something went wrong: at which step, of which kind, in redacted words, and what to do."""
-
-    step: str
-    kind: str
-    message: str
-    hint: str = ""
-
-
-class Fence(msgspec.Struct, frozen=True, array_like=True):
-    """An attempt without a definite answer: `version` may become valid on `login` until `until`."""
-
-    login: str
-    version: str
-    until: Instant
-
-
-class LoginUse(msgspec.Struct, frozen=True, array_like=True):
-    """A login that may have been refused, and when."""
-
-    login: str
-    at: Instant
-
-
-class _Event(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What all events share: frozen, and defaults are not stored."""
-
+from engine.values import Deadline, Instant, Microseconds
 
 # --- a rotation: events that change its state -------------------------------------------------------
 
 
-class RotationStarted(_Event, frozen=True, tag="rotation-started.2"):
+class RotationStarted(EventStruct, frozen=True, tag="rotation-started.2"):
     """The rotation began; its plan, its candidate and what it replaces are fixed."""
 
     service: str
@@ -70,13 +51,13 @@ class RotationStarted(_Event, frozen=True, tag="rotation-started.2"):
     tries: tuple[LoginUse, ...] = ()
 
 
-class RotationCancelled(_Event, frozen=True, tag="rotation-cancelled.1"):
+class RotationCancelled(EventStruct, frozen=True, tag="rotation-cancelled.1"):
     """The rotation ended before it did anything."""
 
     reason: str = ""
 
 
-class CandidateStaged(_Event, frozen=True, tag="candidate-staged.1"):
+class CandidateStaged(EventStruct, frozen=True, tag="candidate-staged.1"):
     """The store holds the candidate, pending.
 
     `vacant`: the target showed that the login held no value before, so that nothing is lost by taking
@@ -87,11 +68,11 @@ class CandidateStaged(_Event, frozen=True, tag="candidate-staged.1"):
     vacant: bool = False
 
 
-class CandidateReserved(_Event, frozen=True, tag="candidate-reserved.1"):
+class CandidateReserved(EventStruct, frozen=True, tag="candidate-reserved.1"):
     """The target will make the value; its version id is reserved."""
 
 
-class CandidateApplied(_Event, frozen=True, tag="candidate-applied.1"):
+class CandidateApplied(EventStruct, frozen=True, tag="candidate-applied.1"):
     """The target accepts the candidate: it answered so, or a probe saw it."""
 
     attempt: int = 0
@@ -99,64 +80,64 @@ class CandidateApplied(_Event, frozen=True, tag="candidate-applied.1"):
     fingerprint: str = ""
 
 
-class CandidateVerified(_Event, frozen=True, tag="candidate-verified.1"):
+class CandidateVerified(EventStruct, frozen=True, tag="candidate-verified.1"):
     """A fresh login with the candidate was accepted, a wrong value was refused, and the query ran."""
 
 
-class WaveDistributed(_Event, frozen=True, tag="wave-distributed.1"):
+class WaveDistributed(EventStruct, frozen=True, tag="wave-distributed.1"):
     """Every instance of the wave proved that it uses the candidate."""
 
     wave: int
 
 
-class WavePassed(_Event, frozen=True, tag="wave-passed.1"):
+class WavePassed(EventStruct, frozen=True, tag="wave-passed.1"):
     """The wave's health checks passed for the whole soak."""
 
     wave: int
 
 
-class RolloutPaused(_Event, frozen=True, tag="rollout-paused.1"):
+class RolloutPaused(EventStruct, frozen=True, tag="rollout-paused.1"):
     """The rollout rests until an operator decides."""
 
     reason: str = ""
 
 
-class RolloutResumed(_Event, frozen=True, tag="rollout-resumed.1"):
+class RolloutResumed(EventStruct, frozen=True, tag="rollout-resumed.1"):
     """An operator let the rollout go on."""
 
     reason: str = ""
 
 
-class RolloutCompleted(_Event, frozen=True, tag="rollout-completed.1"):
+class RolloutCompleted(EventStruct, frozen=True, tag="rollout-completed.1"):
     """Every wave is through; a service without instances has none."""
 
     waves: int = 0
 
 
-class Promoted(_Event, frozen=True, tag="promoted.1"):
+class Promoted(EventStruct, frozen=True, tag="promoted.1"):
     """The store calls the candidate current, and every place it is published to has it."""
 
 
-class MonitoringPassed(_Event, frozen=True, tag="monitoring-passed.1"):
+class MonitoringPassed(EventStruct, frozen=True, tag="monitoring-passed.1"):
     """The checks after promotion passed; the old version stays valid until the grace period ends."""
 
     grace: Deadline
 
 
-class GraceEnded(_Event, frozen=True, tag="grace-ended.1"):
+class GraceEnded(EventStruct, frozen=True, tag="grace-ended.1"):
     """The grace period is over; from here there is no way back within this rotation."""
 
     early: bool = False
     reason: str = ""
 
 
-class PreviousRetired(_Event, frozen=True, tag="previous-retired.1"):
+class PreviousRetired(EventStruct, frozen=True, tag="previous-retired.1"):
     """The old version was seen refused (or never was) and the current one accepted."""
 
     refused: bool = True
 
 
-class RollbackStarted(_Event, frozen=True, tag="rollback-started.1"):
+class RollbackStarted(EventStruct, frozen=True, tag="rollback-started.1"):
     """The rotation goes back: decided by itself after a failure, or by a person."""
 
     automatic: bool
@@ -164,11 +145,11 @@ class RollbackStarted(_Event, frozen=True, tag="rollback-started.1"):
     reason: str = ""
 
 
-class PreviousRestored(_Event, frozen=True, tag="previous-restored.1"):
+class PreviousRestored(EventStruct, frozen=True, tag="previous-restored.1"):
     """Stores and target are back on the old version; the candidate is quarantined."""
 
 
-class RollbackVerified(_Event, frozen=True, tag="rollback-verified.1"):
+class RollbackVerified(EventStruct, frozen=True, tag="rollback-verified.1"):
     """The old version was seen to be in force: a fresh login with it succeeded.
 
     `observed` is "login"; "verifier" where the target showed the old verifier in force and nobody has the
@@ -179,19 +160,25 @@ class RollbackVerified(_Event, frozen=True, tag="rollback-verified.1"):
     observed: str = "login"
 
 
-class RollbackFailed(_Event, frozen=True, tag="rollback-failed.1"):
+class RollbackFailed(EventStruct, frozen=True, tag="rollback-failed.1"):
     """Going back did not succeed within its tries; a person is needed."""
 
     cause: Cause
 
 
-class RollbackRetried(_Event, frozen=True, tag="rollback-retried.1"):
+class RollbackRetried(EventStruct, frozen=True, tag="rollback-retried.1"):
     """A person had the rollback tried again."""
 
     reason: str = ""
 
 
-class RotationFailed(_Event, frozen=True, tag="rotation-failed.1"):
+class RollbackAbandoned(EventStruct, frozen=True, tag="rollback-abandoned.1"):
+    """A person gave up going back: the rotation is over, and what is in force is for the next one to settle."""
+
+    reason: str = ""
+
+
+class RotationFailed(EventStruct, frozen=True, tag="rotation-failed.1"):
     """The rotation ended in failure: nothing was to be undone, or going back by itself is off."""
 
     cause: Cause
@@ -200,21 +187,44 @@ class RotationFailed(_Event, frozen=True, tag="rotation-failed.1"):
 # --- a rotation: facts that change no state -----------------------------------------------------------
 
 
-class OwnerChanged(_Event, frozen=True, tag="owner-changed.1"):
+class RotationRequested(EventStruct, frozen=True, tag="rotation-requested.1"):
+    """A rotation was asked for, and waits for its turn: another one of the same credential is open."""
+
+    service: str
+    environment: str
+    plan: Plan
+    owner: str
+    reason: str = ""
+
+
+class PauseRequested(EventStruct, frozen=True, tag="pause-requested.1"):
+    """A person wants the rotation to rest before anybody is given the candidate."""
+
+    reason: str = ""
+
+
+class OwnerChanged(EventStruct, frozen=True, tag="owner-changed.1"):
     """Another process drives the rotation from here on; the one before is fenced off."""
 
     owner: str
     epoch: int
 
 
-class EffectPostponed(_Event, frozen=True, tag="effect-postponed.1"):
+class EffectPostponed(EventStruct, frozen=True, tag="effect-postponed.1"):
     """An effect had no definite success; it is tried again from `not_before` on."""
 
     cause: Cause
     not_before: Instant
+    boot: str = ""
+    uptime: Microseconds = Microseconds(0)
+
+    @property
+    def limit(self) -> Deadline:
+        """When it may be tried again."""
+        return Deadline(self.not_before, self.boot, self.uptime)
 
 
-class PreviousCaptured(_Event, frozen=True, tag="previous-captured.1"):
+class PreviousCaptured(EventStruct, frozen=True, tag="previous-captured.1"):
     """What the target had in force was taken into the store before the first change."""
 
     version: str
@@ -222,106 +232,68 @@ class PreviousCaptured(_Event, frozen=True, tag="previous-captured.1"):
     fingerprint: str
 
 
-class AttemptStarted(_Event, frozen=True, tag="attempt-started.1"):
+class AttemptStarted(EventStruct, frozen=True, tag="attempt-started.1"):
     """The target is about to be asked to change `login`; the change can take effect until `deadline`.
 
-    `version` is the one that is to be accepted; with a leading `-`, the one that is to be made unusable.
+    `version` is the one that is to be accepted; with a leading `-`, the one that is to be made unusable. Without a
+    login, it is the stores that are asked: to call `version` current, and to hand it to every further place.
     """
 
     attempt: int
     version: str
     login: str
     deadline: Instant
+    boot: str = ""
+    uptime: Microseconds = Microseconds(0)
 
 
-class AttemptClosed(_Event, frozen=True, tag="attempt-closed.1"):
+class AttemptClosed(EventStruct, frozen=True, tag="attempt-closed.1"):
     """The attempt had a definite answer; it cannot take effect later."""
 
     attempt: int
     done: bool = False
 
 
-class AttemptSettled(_Event, frozen=True, tag="attempt-settled.1"):
+class AttemptSettled(EventStruct, frozen=True, tag="attempt-settled.1"):
     """An attempt without an answer was looked into: the target refuses its value."""
 
     attempt: int
 
 
-class OrphanRevoked(_Event, frozen=True, tag="orphan-revoked.1"):
+class OrphanRevoked(EventStruct, frozen=True, tag="orphan-revoked.1"):
     """Values that the target made under a lost attempt were revoked."""
 
     attempt: int
 
 
-class VerificationFailed(_Event, frozen=True, tag="verification-failed.1"):
+class VerificationFailed(EventStruct, frozen=True, tag="verification-failed.1"):
     """One try to verify did not succeed; `refused` where the target refused the value itself."""
 
     cause: Cause
     refused: bool
     not_before: Instant
+    boot: str = ""
+    uptime: Microseconds = Microseconds(0)
+
+    @property
+    def limit(self) -> Deadline:
+        """When it may be tried again."""
+        return Deadline(self.not_before, self.boot, self.uptime)
 
 
-class LoginTried(_Event, frozen=True, tag="login-tried.1"):
+class LoginTried(EventStruct, frozen=True, tag="login-tried.1"):
     """A login that may be refused is about to be tried."""
 
     login: str
+    boot: str = ""
+    uptime: Microseconds = Microseconds(0)
 
 
-class Published(_Event, frozen=True, tag="published.1"):
+class Published(EventStruct, frozen=True, tag="published.1"):
     """A further place has the version."""
 
     place: str
     version: str | None
-
-
-# --- a credential ---------------------------------------------------------------------------------------
-
-
-class RotationOpened(_Event, frozen=True, tag="rotation-opened.1"):
-    """A rotation of the credential is open; no other may open until it is closed."""
-
-    rotation_id: UUID
-    service: str
-    environment: str
-    version: str
-    ordinal: int
-    login: str = ""
-
-
-class VersionAdopted(_Event, frozen=True, tag="version-adopted.1"):
-    """A version that the log did not know (held by the store, or captured from the target) is the current one."""
-
-    version: str
-    login: str
-
-
-class CurrentChanged(_Event, frozen=True, tag="current-changed.1"):
-    """The stores call another version current; None where there is no current version again."""
-
-    rotation_id: UUID
-    version: str | None
-    login: str | None
-
-
-class VersionRetired(_Event, frozen=True, tag="version-retired.1"):
-    """The target was seen to refuse a version that is not current any more."""
-
-    version: str
-
-
-class VersionDestroyed(_Event, frozen=True, tag="version-destroyed.1"):
-    """The stores are told to delete the value of a version that is old enough."""
-
-    version: str
-
-
-class RotationClosed(_Event, frozen=True, tag="rotation-closed.1"):
-    """The rotation is over; what it leaves behind: unanswered attempts and spent logins."""
-
-    rotation_id: UUID
-    outcome: State
-    fences: tuple[Fence, ...] = ()
-    tries: tuple[LoginUse, ...] = ()
 
 
 StateChange: TypeAlias = (
@@ -345,12 +317,15 @@ StateChange: TypeAlias = (
     | RollbackVerified
     | RollbackFailed
     | RollbackRetried
+    | RollbackAbandoned
     | RotationFailed
 )
 """Every event that changes the state of a Rotation."""
 
 Remark: TypeAlias = (
-    OwnerChanged
+    RotationRequested
+    | PauseRequested
+    | OwnerChanged
     | EffectPostponed
     | PreviousCaptured
     | AttemptStarted
@@ -367,7 +342,14 @@ RotationEvent: TypeAlias = StateChange | Remark
 """Every event of a Rotation."""
 
 CredentialEvent: TypeAlias = (
-    RotationOpened | VersionAdopted | CurrentChanged | VersionRetired | VersionDestroyed | RotationClosed
+    RotationOpened
+    | RotationQueued
+    | VersionAdopted
+    | CurrentChanged
+    | VersionRetired
+    | VersionDestroyed
+    | LoginSpent
+    | RotationClosed
 )
 """Every event of a Credential."""
 

@@ -157,27 +157,32 @@ def verify(performance: Performance) -> None:
     timeout = deadline_after(performance.world.clock.now(), rotation.plan.verification_timeout)
     seen = performance.target.verify(value, control=wrong)
     now = performance.world.clock.now()
-    if not timeout.remaining(now):
+    if not timeout.left(now):
         seen = Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False, detail="it came after the verification timeout")
     events: list[RotationEvent] = judge(performance.rotation, seen, now=now, jitter=jitter(performance))
     if isinstance(events[-1], e.CandidateVerified):
-        events.append(e.RolloutCompleted())  # a service without instances has zero waves
+        # A service without instances has zero waves: nobody is given the candidate before it is current.
+        events.append(e.RolloutPaused() if performance.rotation.pausing else e.RolloutCompleted())
     performance.record(*events)
 
 
 def distribute(performance: Performance) -> None:
-    """Complete a rollout of zero waves that a crash left here."""
+    """Complete a rollout of zero waves that rested, or that an older keyturn left here."""
     performance.record(e.RolloutCompleted(performance.rotation.waves))
 
 
 def promote(performance: Performance) -> None:
-    """Make the candidate current in the store, then in every further place, each recorded."""
+    """Make the candidate current in the store, then in every further place, each recorded.
+
+    Under an attempt, as a change of the target is: an answer may be lost, and the label move later.
+    """
     rotation = performance.rotation
     value = performance.candidate()
+    performance.begin_attempt(rotation.candidate, "")
     performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label)
     publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
-    performance.record(e.Promoted(), noted=[changed])
+    performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])
 
 
 def publish(performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str]) -> None:

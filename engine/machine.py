@@ -40,7 +40,7 @@ ENDED: Final = frozenset({State.COMPLETED, State.ROLLED_BACK, State.CANCELLED, S
 
 LEAVING: Final[dict[State, tuple[str, ...]]] = {
     State.PAUSED: ("continue", "rollback", "abort"),
-    State.ROLLBACK_FAILED: ("retry",),
+    State.ROLLBACK_FAILED: ("retry", "abort"),
     State.FAILED: ("rollback",),
 }
 """The resting states, and the commands that lead out of each."""
@@ -83,19 +83,22 @@ _CHANGES: Final[tuple[tuple[str, tuple[State, ...], State], ...]] = (
     ("RollbackVerified", (State.VERIFYING_ROLLBACK,), State.ROLLED_BACK),
     ("RollbackFailed", (State.ROLLING_BACK, State.VERIFYING_ROLLBACK), State.ROLLBACK_FAILED),
     ("RollbackRetried", (State.ROLLBACK_FAILED,), State.ROLLING_BACK),
+    ("RollbackAbandoned", (State.ROLLBACK_FAILED,), State.FAILED),
     ("RotationFailed", UNDER_WAY, State.FAILED),
 )
 
 _INTERNAL: Final[tuple[tuple[str, tuple[State, ...]], ...]] = (
+    ("RotationRequested", (State.WAITING,)),
+    ("PauseRequested", (State.STAGING, State.APPLYING, State.VERIFYING)),
     ("OwnerChanged", WORKING),
     ("EffectPostponed", WORKING),
     ("PreviousCaptured", (State.STAGING, State.APPLYING)),
-    ("AttemptStarted", (State.APPLYING, State.RETIRING, State.ROLLING_BACK)),
-    ("AttemptClosed", (State.APPLYING, State.RETIRING, State.ROLLING_BACK)),
+    ("AttemptStarted", (State.APPLYING, State.PROMOTING, State.RETIRING, State.ROLLING_BACK)),
+    ("AttemptClosed", (State.APPLYING, State.PROMOTING, State.RETIRING, State.ROLLING_BACK)),
     ("AttemptSettled", (State.APPLYING, State.ROLLING_BACK)),
     ("OrphanRevoked", (State.APPLYING,)),
     ("VerificationFailed", (State.VERIFYING, State.VERIFYING_ROLLBACK)),
-    ("LoginTried", WORKING),
+    ("LoginTried", (*WORKING, State.ROLLBACK_FAILED)),
     ("Published", (State.PROMOTING, State.ROLLING_BACK)),
 )
 

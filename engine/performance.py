@@ -7,7 +7,7 @@ Rule 2: an attempt on the target is recorded here before the target is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -18,15 +18,15 @@ from engine import events as e
 from engine import rotation as rotations
 from engine.commands import closing
 from engine.credential import Credential, credential_id
-from engine.errors import Rejected
+from engine.errors import Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
 from engine.machine import ENDED, State, following
 from engine.plan import Plan
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
-from engine.process import free_at
+from engine.process import until_free
 from engine.rotation import Rotation
-from engine.values import CredentialValue, Instant, Microseconds, Secret, fingerprint
+from engine.values import CredentialValue, Instant, Microseconds, Secret, deadline_after, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class World:
     entropy: Entropy
     bind: Callable[[str, str, Plan | None], Binding]
     """Return what a service in an environment is bound to by a plan; without one, as it is configured now."""
-    hold: Callable[[UUID], AbstractContextManager[None]]
+    hold: Callable[[UUID], AbstractContextManager[Callable[[], None]]]
     """Hold a rotation while it is driven (`Ownership.hold`)."""
     owner: str
     actor: str
@@ -100,18 +100,50 @@ def noted_facts(credential: Credential, events: Sequence[CredentialEvent], *, at
 class Performance:
     """An effect being performed on one rotation; `rotation` is always as of the last record."""
 
-    def __init__(self, world: World, rotation: Rotation, *, given: Secret | None) -> None:
+    def __init__(
+        self, world: World, rotation: Rotation, *, given: Secret | None = None, held: Callable[[], None] = lambda: None
+    ) -> None:
         self.world = world
         self.rotation = rotation
         self.given = given
         """The value that the user gave for the candidate, in this process only."""
         self.attempt: int | None = None
-        """The attempt that the target is being asked about right now."""
-        binding = world.bind(rotation.service, rotation.environment, rotation.plan)
-        self.target = binding.target
-        self.store = binding.store
-        self.places = binding.places
+        """The attempt that the target, or the stores, are being asked about right now."""
         self.path = rotation.plan.path
+        self._held = held
+        self._binding = world.bind(rotation.service, rotation.environment, rotation.plan)
+
+    @property
+    def target(self) -> Target:
+        """The target, to be asked right now."""
+        self._may_ask()
+        return self._binding.target
+
+    @property
+    def store(self) -> SecretStore:
+        """The store, to be asked right now."""
+        self._may_ask()
+        return self._binding.store
+
+    @property
+    def places(self) -> Iterator[Place]:
+        """The further places, each to be written right now."""
+        for place in self._binding.places:
+            self._may_ask()
+            yield place
+
+    def _may_ask(self) -> None:
+        """See that this process may still ask; it may have stood still since it was decided.
+
+        Raises `Fenced` where another process took the rotation over, and `Unavailable` where the attempt's time is
+        over: another value may be written there already.
+        """
+        self._held()
+        if self.attempt is None:
+            return
+        attempt = next(a for a in self.rotation.attempts if a.number == self.attempt)
+        if not attempt.limit.left(self.world.clock.now()):
+            raise Unavailable(what="asking for a change", why="its time was over before it was sent")
 
     @property
     def tag(self) -> str:
@@ -128,12 +160,13 @@ class Performance:
         Raises `Conflict` where another process appended to the rotation or the credential first.
         """
         rotation, world = self.rotation, self.world
-        at = world.clock.now().wall
+        now = world.clock.now()
+        at = now.wall
         facts = facts_of(rotation.id, rotation.version, rotation.state, events, at=at, actor=world.actor)
         for fact in facts:
             rotation = rotations.evolve(rotation, fact)
         if rotation.state in ENDED:
-            noted = [*noted, closing(rotation, rotation.state, now=at)]
+            noted = [*noted, closing(rotation, rotation.state, now=now)]
         if noted:
             credential = world.credential(rotation.service, rotation.environment)
             said = noted_facts(credential, noted, at=at, actor=world.actor)
@@ -150,13 +183,16 @@ class Performance:
         world.append(noted_facts(credential, events, at=world.clock.now().wall, actor=world.actor))
 
     def begin_attempt(self, version: str, login: str, *, longest: Microseconds | None = None) -> Instant:
-        """Record that the target is about to be asked to accept `version`; return the deadline of it."""
+        """Record that the target is about to be asked to accept `version`; return the deadline of it.
+
+        Without a login it is the stores, and what they call current.
+        """
         number = max((a.number for a in self.rotation.attempts), default=0) + 1
         window = self.rotation.plan.attempt_window
-        deadline = Instant(self.world.clock.now().wall + min(window, longest or window))
-        self.record(e.AttemptStarted(number, version, login, deadline))
+        until = deadline_after(self.world.clock.now(), min(window, longest or window))
+        self.record(e.AttemptStarted(number, version, login, until.wall, until.boot, until.uptime))
         self.attempt = number
-        return deadline
+        return until.wall
 
     def end_attempt(self) -> e.AttemptClosed:
         """Return the fact that the attempt took effect; from here an error is not the target's any more."""
@@ -176,12 +212,13 @@ class Performance:
     def spend_login(self, login: str) -> None:
         """Record that a login which may be refused is about to be tried, where the target counts them."""
         if self.rotation.plan.login_budget is not None:
-            self.record(e.LoginTried(login))
+            now = self.world.clock.now()
+            self.record(e.LoginTried(login, now.boot, now.uptime))
 
     def can_spend_login(self, login: str) -> bool:
         """Tell whether one more refused login is within the target's budget."""
         budget = self.rotation.plan.login_budget
-        return budget is None or free_at(self.rotation, login, budget, 1) <= self.world.clock.now().wall
+        return budget is None or not until_free(self.rotation.tries, login, budget, 1, self.world.clock.now())
 
     def read(self, version: str | None) -> CredentialValue | None:
         """Return what the store holds under a version; None for no version, or where it holds none."""
@@ -189,13 +226,13 @@ class Performance:
 
     def candidate(self) -> CredentialValue:
         """Return the value of the candidate; `Rejected` where the store lost it."""
-        return self._held(self.rotation.candidate)
+        return self._wanted(self.rotation.candidate)
 
     def previous(self) -> CredentialValue | None:
         """Return the value of the previous version; None where there is none, `Rejected` where it is lost."""
-        return self._held(self.rotation.previous) if self.rotation.previous else None
+        return self._wanted(self.rotation.previous) if self.rotation.previous else None
 
-    def _held(self, version: str) -> CredentialValue:
+    def _wanted(self, version: str) -> CredentialValue:
         value = self.store.read(self.path, version)
         if value is None:
             raise Rejected(

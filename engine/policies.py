@@ -14,7 +14,7 @@ from engine.plan import Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
 from engine.rotation import Rotation
-from engine.values import CredentialValue, Form, Instant, Microseconds, Moment
+from engine.values import CredentialValue, Form, Microseconds, Moment, deadline_after
 
 
 def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
@@ -56,7 +56,8 @@ def after_failure(
         final = False  # behind the point of no return the only way is forward
     if final:
         return give_up(rotation, cause)
-    return [e.EffectPostponed(cause, not_before=Instant(now.wall + delay(rotation.plan, tries, jitter=jitter)))]
+    later = deadline_after(now, delay(rotation.plan, tries, jitter=jitter))
+    return [e.EffectPostponed(cause, later.wall, later.boot, later.uptime)]
 
 
 def _tries_max(rotation: Rotation, effect: Effect) -> int:
@@ -89,9 +90,8 @@ def judge(rotation: Rotation, seen: Verification, *, now: Moment, jitter: float)
     undiscriminating = seen.control in (Probe.ACCEPTED, Probe.UNUSABLE)
     cause = Cause(Effect.VERIFY.value, *trouble)
     tries = rotation.failures + 1
-    failed = e.VerificationFailed(
-        cause, refused=refused, not_before=Instant(now.wall + delay(rotation.plan, tries, jitter=jitter))
-    )
+    later = deadline_after(now, delay(rotation.plan, tries, jitter=jitter))
+    failed = e.VerificationFailed(cause, refused, later.wall, later.boot, later.uptime)
     out_of_tries = tries >= rotation.plan.verification_attempts
     out_of_refusals = rotation.refusals + refused >= rotation.plan.refusals
     if undiscriminating or out_of_tries or (refused and out_of_refusals):
@@ -130,8 +130,8 @@ def destroyable(rotation: Rotation, credential: Credential, held: Holdings, *, n
     generations = [v.id for v in credential.known if v.id in held.versions]
     in_use = {held.current, held.previous, held.pending, rotation.candidate, rotation.previous}
     in_use |= {stray.id for stray in credential.strays}
-    in_flight = {f.version for f in rotation.fences if f.until > now.wall}
-    in_flight |= {a.version for a in rotation.attempts if a.deadline > now.wall}
+    in_flight = {f.version for f in rotation.fences if f.limit.left(now)}
+    in_flight |= {a.version for a in rotation.attempts if a.limit.left(now)}
     return [v for v in generations[: max(len(generations) - kept, 0)] if v not in in_use | in_flight]
 
 

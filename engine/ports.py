@@ -8,7 +8,7 @@ Rule 3: every write may be repeated under the same key, tag or version without d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -293,9 +293,10 @@ class Ownership(Protocol):
         """Name this process for people: host and process id."""
         ...
 
-    def hold(self, rotation_id: UUID) -> AbstractContextManager[None]:
-        """Hold a rotation while the block runs; a process that dies lets go of it.
+    def hold(self, rotation_id: UUID) -> AbstractContextManager[Callable[[], None]]:
+        """Hold a rotation while the block runs; a process that dies lets go of it, and one that stands still loses it.
 
-        Raises `OwnedElsewhere` where a live process holds it.
+        Raises `OwnedElsewhere` where a live process holds it. What is returned raises `Fenced` once another process
+        has taken it over; it is asked before every call of another port.
         """
         ...

@@ -7,12 +7,13 @@ Rule 2: waiting is a time in the log; nothing here sleeps, and nothing here perf
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from engine.events import Fence
+from engine.events import Fence, LoginUse
 from engine.machine import State, rests
 from engine.plan import LoginBudget, RetryClass
 from engine.rotation import Rotation
@@ -64,8 +65,8 @@ def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
     """Return the one outstanding effect, the time to wait for, or None where the rotation rests."""
     if rests(rotation.state) or rotation.state not in EFFECTS:
         return None
-    if rotation.not_before > now.wall:
-        return Wait(rotation.not_before, "trying again")
+    if left := rotation.postponed.left(now):
+        return Wait(Instant(now.wall + left), "trying again")
     effect = EFFECTS[rotation.state]
     if effect is Effect.APPLY and _must_look(rotation):
         effect = Effect.PROBE
@@ -91,47 +92,48 @@ def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
         return Wait(Instant(now.wall + left), "grace period") if left else None
     if effect is Effect.PROBE:
         return _before_looking(rotation, now) or _budget(rotation, effect, now)
-    free = fence(rotation, effect)
-    if free > now.wall:
-        return Wait(free, "an earlier attempt may still take effect")
+    if left := fence(rotation, effect, now):
+        return Wait(Instant(now.wall + left), "an earlier attempt may still take effect")
     return _budget(rotation, effect, now)
 
 
 def _before_looking(rotation: Rotation, now: Moment) -> Wait | None:
     """Where a repeat is not harmless, what a lost attempt did is judged when it can do nothing more."""
     attempt = rotation.in_doubt
-    if attempt is None or now.wall >= attempt.deadline:
+    left = attempt.limit.left(now) if attempt else 0
+    if not left or (rotation.plan.retry is RetryClass.IDEMPOTENT and not rotation.plan.issues_value):
         return None
-    if rotation.plan.retry is RetryClass.IDEMPOTENT and not rotation.plan.issues_value:
-        return None
-    return Wait(attempt.deadline, "an attempt without an answer may still take effect")
+    return Wait(Instant(now.wall + left), "an attempt without an answer may still take effect")
 
 
-def fence(rotation: Rotation, effect: Effect) -> Instant:
-    """Return when no other attempt on the logins that the effect writes can take effect any more; 0 for none.
+def fence(rotation: Rotation, effect: Effect, now: Moment) -> Microseconds:
+    """Return how long another attempt on what the effect writes may still take effect; 0 for none.
 
     An attempt that does what the effect does, or what it leaves alone, is not waited for: landing late, it changes
-    nothing. Restoring writes the login of the previous version and the candidate's.
+    nothing. Restoring writes the login of the previous version and the candidate's, and what stores call current;
+    promoting writes the latter alone (the login "").
     """
     logins: tuple[str, ...]
     same: str | None
     match effect:
         case Effect.APPLY:
             logins, same = (rotation.login,), rotation.candidate
+        case Effect.PROMOTE:
+            logins, same = ("",), rotation.candidate
         case Effect.RESTORE:
-            logins, same = (rotation.login, rotation.previous_login or rotation.login), rotation.previous
+            logins, same = ("", rotation.login, rotation.previous_login or rotation.login), rotation.previous
         case Effect.RETIRE:
             logins, same = (rotation.previous_login or rotation.login,), rotation.candidate
         case _:
-            return Instant(0)
+            return Microseconds(0)
     others = [f for f in (*_unanswered(rotation), *rotation.fences) if f.login in logins and f.version != same]
     if effect is Effect.RETIRE:
         others = [f for f in others if not f.version.startswith("-")]  # taking away twice is taking away once
-    return max((f.until for f in others), default=Instant(0))
+    return max((f.limit.left(now) for f in others), default=Microseconds(0))
 
 
 def _unanswered(rotation: Rotation) -> list[Fence]:
-    return [Fence(a.login, a.version, a.deadline) for a in rotation.attempts if not a.closed]
+    return [attempt.fence for attempt in rotation.attempts if not attempt.closed]
 
 
 def _budget(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
@@ -140,9 +142,9 @@ def _budget(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
     if budget is None:
         return None
     costs = Counter(_refusable(rotation, effect))
-    free = [free_at(rotation, login, budget, min(cost, budget.tries)) for login, cost in costs.items()]
-    latest = max(free, default=Instant(0))
-    return Wait(latest, "wrong logins of this window are used up") if latest > now.wall else None
+    waits = [until_free(rotation.tries, login, budget, min(cost, budget.tries), now) for login, cost in costs.items()]
+    longest = max(waits, default=0)
+    return Wait(Instant(now.wall + longest), "wrong logins of this window are used up") if longest else None
 
 
 def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
@@ -164,10 +166,9 @@ def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
             return []
 
 
-def free_at(rotation: Rotation, login: str, budget: LoginBudget, cost: int) -> Instant:
-    """Return the time from which `cost` more refusals of `login` stay within the budget."""
-    spent = sorted(use.at for use in rotation.tries if use.login == login)
-    surplus = len(spent) + cost - budget.tries
-    if surplus <= 0:
-        return Instant(0)
-    return Instant(spent[surplus - 1] + budget.window + Microseconds(1))
+def until_free(tries: Sequence[LoginUse], login: str, budget: LoginBudget, cost: int, now: Moment) -> Microseconds:
+    """Return how long it is until `cost` more refusals of `login` stay within the budget; 0 for at once."""
+    window = Microseconds(budget.window + 1)
+    lefts = sorted(use.counts_until(window).left(now) for use in tries if use.login == login)
+    surplus = len(lefts) + cost - budget.tries
+    return lefts[surplus - 1] if surplus > 0 else Microseconds(0)

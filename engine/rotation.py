@@ -17,12 +17,13 @@ from engine import events as e
 from engine.facts import Fact
 from engine.machine import State
 from engine.plan import Kind, Plan
-from engine.values import Deadline, Instant
+from engine.values import Deadline, Instant, Microseconds
 
 
 class Attempt(msgspec.Struct, frozen=True):
     """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
 
+    Without a login it is the stores that were asked, to call `version` current.
     `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
     `done`: the answer was that it took effect.
     """
@@ -34,6 +35,18 @@ class Attempt(msgspec.Struct, frozen=True):
     closed: bool = False
     settled: bool = False
     done: bool = False
+    boot: str = ""
+    uptime: Microseconds = Microseconds(0)
+
+    @property
+    def limit(self) -> Deadline:
+        """When it can take effect no more."""
+        return Deadline(self.deadline, self.boot, self.uptime)
+
+    @property
+    def fence(self) -> e.Fence:
+        """What a write of another version to the same login has to wait for."""
+        return e.Fence(self.login, self.version, self.deadline, self.boot, self.uptime)
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -76,7 +89,10 @@ class Rotation(msgspec.Struct, frozen=True):
     failures: int = 0
     """Tries without success since the state was entered."""
     refusals: int = 0
-    not_before: Instant = Instant(0)
+    postponed: Deadline = Deadline(Instant(0))
+    """When the next try may be."""
+    pausing: bool = False
+    """A person wants it to rest when the candidate is verified."""
     published: tuple[str, ...] = ()
     """The places that were written since the state was entered."""
     reached: tuple[str, ...] = ()
@@ -91,22 +107,47 @@ class Rotation(msgspec.Struct, frozen=True):
     waves: int = 0
 
     @property
+    def not_before(self) -> Instant:
+        """When the next try may be, by the wall clock; 0 for at once."""
+        return self.postponed.wall
+
+    @property
     def attempted(self) -> bool:
         """Tell whether the target may hold the candidate, now or later."""
-        return any(a.version == self.candidate and (a.done or not a.closed) for a in self.attempts)
+        return any(a.version == self.candidate and a.login and (a.done or not a.closed) for a in self.attempts)
 
     @property
     def in_doubt(self) -> Attempt | None:
         """Return the attempt on the candidate whose outcome nobody knows; None where there is none."""
         for attempt in reversed(self.attempts):
-            if attempt.version == self.candidate and not attempt.closed and not attempt.settled:
+            if attempt.version == self.candidate and attempt.login and not attempt.closed and not attempt.settled:
                 return attempt
         return None
 
 
 def start(fact: Fact) -> Rotation:
-    """Return the rotation that its first fact makes."""
+    """Return the rotation that its first fact makes: that it began, or that it waits for its turn."""
     body = fact.body
+    if isinstance(body, e.RotationRequested):
+        return Rotation(
+            id=fact.originator_id,
+            version=fact.originator_version,
+            state=fact.state or State.WAITING,
+            entered=fact.originator_version,
+            entered_at=fact.at,
+            service=body.service,
+            environment=body.environment,
+            kind=Kind.ROTATION,
+            plan=body.plan,
+            candidate="",
+            login="",
+            previous=None,
+            previous_login=None,
+            owner=body.owner,
+            actor=fact.actor,
+            started_at=fact.at,
+            reason=body.reason,
+        )
     if not isinstance(body, e.RotationStarted):
         raise TypeError(f"a rotation begins with RotationStarted, not with {type(body).__name__}")
     return Rotation(
@@ -141,6 +182,8 @@ def evolve(rotation: Rotation, fact: Fact) -> Rotation:
         return _remark(replace(rotation, version=fact.originator_version), body, fact.at)
     if not isinstance(body, e.StateChange):
         raise TypeError(f"{type(body).__name__} is not an event of a rotation")
+    if isinstance(body, e.RotationStarted):
+        return start(fact)  # it waited for its turn until now
     state = fact.state or rotation.state
     entered = replace(
         rotation,
@@ -150,7 +193,7 @@ def evolve(rotation: Rotation, fact: Fact) -> Rotation:
         entered_at=fact.at,
         failures=0,
         refusals=0,
-        not_before=Instant(0),
+        postponed=Deadline(Instant(0)),
         published=(),
         promotable=rotation.promotable or state is State.PROMOTING,
     )
@@ -176,14 +219,15 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             return replace(rotation, cause=body.cause)
         case e.RotationFailed():
             return replace(rotation, cause=body.cause, ended_at=at)
-        case e.PreviousRetired() | e.RollbackVerified() | e.RotationCancelled():
+        case e.RolloutPaused():
+            return replace(rotation, pausing=False)
+        case e.PreviousRetired() | e.RollbackVerified() | e.RollbackAbandoned() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
         case (
             e.RotationStarted()
             | e.CandidateReserved()
             | e.CandidateVerified()
             | e.WaveDistributed()
-            | e.RolloutPaused()
             | e.RolloutResumed()
             | e.RolloutCompleted()
             | e.Promoted()
@@ -199,31 +243,34 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
 def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
     """Fold a fact that left the state as it was."""
     match body:
+        case e.RotationRequested():
+            return rotation  # its first fact, which `start` folds
+        case e.PauseRequested():
+            return replace(rotation, pausing=True)
         case e.OwnerChanged():
             return replace(rotation, owner=body.owner, epoch=body.epoch)
         case e.EffectPostponed():
-            return replace(rotation, failures=rotation.failures + 1, not_before=body.not_before, cause=body.cause)
+            return replace(rotation, failures=rotation.failures + 1, postponed=body.limit, cause=body.cause)
         case e.VerificationFailed():
             return replace(
                 rotation,
                 failures=rotation.failures + 1,
                 refusals=rotation.refusals + body.refused,
-                not_before=body.not_before,
+                postponed=body.limit,
                 cause=body.cause,
             )
         case e.PreviousCaptured():
             return replace(rotation, previous=body.version, previous_login=body.login, captured=True)
         case e.AttemptStarted():
-            attempt = Attempt(body.attempt, body.version, body.login, body.deadline)
+            attempt = Attempt(body.attempt, body.version, body.login, body.deadline, boot=body.boot, uptime=body.uptime)
             return replace(rotation, attempts=(*rotation.attempts, attempt))
         case e.AttemptClosed():
             return _mark(rotation, body.attempt, closed=True, done=body.done)
-        case e.AttemptSettled():
-            return _mark(replace(rotation, probed=True), body.attempt, settled=True)
-        case e.OrphanRevoked():
-            return _mark(rotation, body.attempt, settled=True)
+        case e.AttemptSettled() | e.OrphanRevoked():
+            probed = rotation.probed or isinstance(body, e.AttemptSettled)
+            return _mark(replace(rotation, probed=probed), body.attempt, settled=True)
         case e.LoginTried():
-            return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at)))
+            return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at, body.boot, body.uptime)))
         case e.Published():
             reached = (*rotation.reached, body.place) if body.version == rotation.candidate else rotation.reached
             return replace(rotation, published=(*rotation.published, body.place), reached=reached)

@@ -64,11 +64,16 @@ class Runner:
         rotation = self._load(rotation_id)
         if rests(rotation.state):
             return rotation
-        with self._world.hold(rotation_id):
-            return self._drive(rotation_id, patience=patience, given=given)
+        with self._world.hold(rotation_id) as held:
+            return self._drive(rotation_id, patience=patience, given=given, held=held)
 
     def _drive(
-        self, rotation_id: UUID, *, patience: Callable[[Rotation, Wait], bool], given: Secret | None
+        self,
+        rotation_id: UUID,
+        *,
+        patience: Callable[[Rotation, Wait], bool],
+        given: Secret | None,
+        held: Callable[[], None],
     ) -> Rotation:
         epoch = 0
         while True:
@@ -84,9 +89,10 @@ class Runner:
                 self._world.clock.wait(min(left, self._wait_longest) if self._wait_longest else left)
                 continue
             if epoch and rotation.epoch != epoch:
-                raise Fenced(rotation_id=rotation_id, epoch=rotation.epoch)
+                raise Fenced(rotation_id=rotation_id)
+            held()
             try:
-                performance = Performance(self._world, rotation, given=given)
+                performance = Performance(self._world, rotation, given=given, held=held)
                 if rotation.owner != self._world.owner:
                     performance.record(e.OwnerChanged(self._world.owner, rotation.epoch + 1))
                 epoch = performance.rotation.epoch

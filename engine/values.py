@@ -58,6 +58,15 @@ class Deadline(msgspec.Struct, frozen=True, array_like=True):
             left = max(left, self.uptime - now.uptime)
         return Microseconds(max(left, 0))
 
+    def left(self, now: Moment) -> Microseconds:
+        """Return how long is still to wait, within one boot by the clock since boot alone; 0 when it is over.
+
+        For what must not be held up either: a wall clock that is set back by a day makes nobody wait for a day.
+        """
+        if self.boot and self.boot == now.boot:
+            return Microseconds(max(self.uptime - now.uptime, 0))
+        return Microseconds(max(self.wall - now.wall, 0))
+
 
 def deadline_after(now: Moment, duration: Microseconds) -> Deadline:
     """Return the deadline that lies `duration` after `now`."""

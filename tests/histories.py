@@ -22,7 +22,7 @@ from engine.facts import Fact, Recorded, encode, tag_of
 from engine.machine import ENDED, TABLE, State
 from engine.plan import Kind, Plan, Strategy
 from engine.rotation import Rotation
-from engine.values import SECOND, Deadline, Instant
+from engine.values import SECOND, Deadline, Instant, Moment
 
 BEGAN: Final = Instant(1_767_225_600_000_000)
 """2026-01-01T00:00:00Z."""
@@ -134,7 +134,7 @@ class Walk:
             noted += [e.VersionRetired(version.id) for version in credential.strays]
             noted += [e.VersionDestroyed(version.id) for version in credential.known[:-3]]
         if after.state in ENDED:
-            noted.append(closing(after, after.state, now=self._at))
+            noted.append(closing(after, after.state, now=Moment(self._at)))
         return self._note(credential, *noted)
 
     def _of_rotation(self, rotation: Rotation, event: e.RotationEvent) -> Rotation:
@@ -157,6 +157,7 @@ class Walk:
         number = len(rotation.attempts)
         made: dict[str, e.RotationEvent] = {
             "CandidateStaged": e.CandidateStaged("00ff"),
+            "RotationRequested": e.RotationRequested(rotation.service, rotation.environment, rotation.plan, "host:1"),
             "CandidateApplied": e.CandidateApplied(attempt=number),
             "WaveDistributed": e.WaveDistributed(rotation.waves),
             "WavePassed": e.WavePassed(rotation.waves),

@@ -366,9 +366,9 @@ class Simulation:
 
 
 @contextmanager
-def _hold(rotation_id: UUID) -> Iterator[None]:
-    """One process at a time runs here, so holding is free."""
-    yield
+def _hold(rotation_id: UUID) -> Iterator[Callable[[], None]]:
+    """One process at a time runs here, so holding is free, and nobody takes anything over."""
+    yield lambda: None
 
 
 def run(strategy: Strategy, faults: Sequence[Fault] = (), *, rotations_wanted: int = 2, **options: Any) -> Simulation:

@@ -39,6 +39,7 @@ BACK = """
     rolling_back       RollbackFailed      rollback_failed
     verifying_rollback RollbackFailed      rollback_failed
     rollback_failed    RollbackRetried     rolling_back
+    rollback_failed    RollbackAbandoned   failed
 """
 CAN_GO_BACK = "staging applying verifying distributing soaking paused promoting monitoring grace failed"
 CAN_FAIL = "waiting staging applying verifying distributing soaking paused promoting monitoring grace retiring"
@@ -49,10 +50,12 @@ AT_WORK = (
 STAYS = {
     "OwnerChanged": AT_WORK,
     "EffectPostponed": AT_WORK,
-    "LoginTried": AT_WORK,
+    "RotationRequested": "waiting",
+    "PauseRequested": "staging applying verifying",
+    "LoginTried": f"{AT_WORK} rollback_failed",
     "PreviousCaptured": "staging applying",
-    "AttemptStarted": "applying retiring rolling_back",
-    "AttemptClosed": "applying retiring rolling_back",
+    "AttemptStarted": "applying promoting retiring rolling_back",
+    "AttemptClosed": "applying promoting retiring rolling_back",
     "AttemptSettled": "applying rolling_back",
     "OrphanRevoked": "applying",
     "VerificationFailed": "verifying verifying_rollback",

@@ -187,7 +187,7 @@ LOCKS: Final = MemoryOptions(lockout_after=3)
 SHOWS: Final = MemoryOptions(shows_restorable=True)
 
 MUTANTS: Final = [
-    Mutant("no fence", _instead(process, "fence", lambda rotation, effect: Instant(0)), ("I8",)),
+    Mutant("no fence", _instead(process, "fence", lambda rotation, effect, now: Microseconds(0)), ("I8",)),
     Mutant("repeats blindly", _never_look, ("I2", "I5: values besides the current one")),
     Mutant("does not verify", _performed(Effect.VERIFY, _believe), ("I3", "I5")),
     Mutant("does not take the stores back", _instead(backward, "_demote", lambda *what: False), ("I3", "I5")),

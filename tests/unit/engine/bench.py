@@ -203,6 +203,8 @@ class Bench:
         self.steps: dict[str, deque[Step]] = defaultdict(deque)
         self.observed: list[Recorded] = []
         self.held_by: list[UUID] = []
+        self.ask: Callable[[], None] = lambda: None
+        """What is asked before every call: raises `Fenced` once another process took the rotation over."""
         self._plan = {"places": tuple(places), **plan}
         self.initial = None if vacant else self._begin(known=known)
 
@@ -259,9 +261,9 @@ class Bench:
         return _Port(self, name, real)
 
     @contextmanager
-    def _hold(self, rotation_id: UUID) -> Iterator[None]:
+    def _hold(self, rotation_id: UUID) -> Iterator[Callable[[], None]]:
         self.held_by.append(rotation_id)
-        yield
+        yield lambda: self.ask()  # noqa: PLW0108 - a test may replace it while it is held
 
     def operations(self, owner: str = "process-1") -> Operations:
         """Return the operations of a process."""

@@ -163,7 +163,7 @@ def test_where_there_was_no_old_version_the_candidate_is_seen_refused() -> None:
     ended = abort(bench, rotation_id, "verifying")
     assert bench.bodies(rotation_id, e.RollbackVerified) == [e.RollbackVerified("refused")]
     assert not bench.accepts(ended.candidate)
-    assert bench.bodies(rotation_id, e.LoginTried) == [e.LoginTried("app")]
+    assert [body.login for body in bench.bodies(rotation_id, e.LoginTried)] == ["app"]
 
 
 def test_a_candidate_that_is_still_accepted_is_no_rollback() -> None:

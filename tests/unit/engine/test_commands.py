@@ -16,7 +16,7 @@ from engine.machine import State
 from engine.plan import Kind, LoginBudget, Strategy
 from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
-from tests.unit.engine.rotations import ROTATION, attempt, plan, rotation, seconds
+from tests.unit.engine.rotations import ROTATION, attempt, moment, plan, rotation, seconds
 
 NEW = UUID("aabbccdd-0000-4000-8000-000000000000")
 
@@ -222,7 +222,7 @@ def test_closing_leaves_the_attempts_that_can_still_take_effect() -> None:
         ),
         fences=(e.Fence("app", "v0", seconds(9)), e.Fence("app", "v1", seconds(10))),
     )
-    left = closing(ended, State.FAILED, now=seconds(9))
+    left = closing(ended, State.FAILED, now=moment(9))
     assert (left.rotation_id, left.outcome) == (ROTATION, State.FAILED)
     assert left.fences == (
         e.Fence("app", "v1", seconds(10)),
@@ -235,4 +235,4 @@ def test_closing_leaves_the_attempts_that_can_still_take_effect() -> None:
 def test_closing_leaves_the_logins_that_still_count(budget: LoginBudget | None, kept: list[int]) -> None:
     tries = tuple(e.LoginUse("app", seconds(at)) for at in (1, 5, 6, 7))
     ended = rotation(the_plan=plan(login_budget=budget), tries=tries)
-    assert [use.at for use in closing(ended, State.FAILED, now=seconds(15)).tries] == [seconds(at) for at in kept]
+    assert [use.at for use in closing(ended, State.FAILED, now=moment(15)).tries] == [seconds(at) for at in kept]

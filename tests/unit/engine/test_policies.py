@@ -143,13 +143,19 @@ def test_a_cause_tells_step_kind_words_and_what_to_do() -> None:
     assert cause_of(Effect.APPLY, error) == e.Cause("apply", "own_login_rejected", "logging in: refused.", "Look.")
 
 
+def postponed(effect: Effect, error: PortError, until: float) -> e.EffectPostponed:
+    """Return the fact that an effect is tried again so many seconds after the rotation began, by either clock."""
+    later = moment(until)
+    return e.EffectPostponed(cause_of(effect, error), later.wall, later.boot, later.uptime)
+
+
 @pytest.mark.parametrize("error", [Unavailable(what="w", why="y"), Uncertain(what="w", why="y")])
 def test_what_may_succeed_later_is_tried_again_later(error: PortError) -> None:
     """Each time after a longer wait."""
     first = follow(rotation(State.APPLYING), Effect.APPLY, error)
     third = follow(rotation(State.APPLYING, failures=2), Effect.APPLY, error)
-    assert first == e.EffectPostponed(cause_of(Effect.APPLY, error), seconds(2))
-    assert third == e.EffectPostponed(cause_of(Effect.APPLY, error), seconds(5))
+    assert first == postponed(Effect.APPLY, error, 2)
+    assert third == postponed(Effect.APPLY, error, 5)
 
 
 @pytest.mark.parametrize("error", [Rejected(what="w", why="y"), OwnLoginRejected(what="w", why="y")])
@@ -180,7 +186,7 @@ def test_an_effect_has_so_many_tries(state: State, effect: Effect, tries: int) -
 def test_behind_the_point_of_no_return_the_only_way_is_forward(error: PortError) -> None:
     """Retiring is tried for ever: the new version is current, and the old one must go."""
     tired = rotation(State.RETIRING, attempts=APPLIED, failures=10_000)
-    assert follow(tired, Effect.RETIRE, error) == e.EffectPostponed(cause_of(Effect.RETIRE, error), seconds(61))
+    assert follow(tired, Effect.RETIRE, error) == postponed(Effect.RETIRE, error, 61)
 
 
 @pytest.mark.parametrize(

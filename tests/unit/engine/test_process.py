@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine import events as e
 from engine.machine import ENDED, LEAVING, State
 from engine.plan import LoginBudget, RetryClass, Strategy
-from engine.process import EFFECTS, Effect, Wait, fence, free_at, next_effect
+from engine.process import EFFECTS, Effect, Wait, fence, next_effect, until_free
 from engine.rotation import Attempt
 from engine.runner import PERFORMERS
-from engine.values import SECOND, Instant, Microseconds
+from engine.values import SECOND, Deadline, Instant, Microseconds, Moment
 from tests.unit.engine.rotations import attempt, grace, moment, plan, rotation, seconds
 
 BUDGET = LoginBudget(3, Microseconds(60 * SECOND))
@@ -35,7 +36,7 @@ def test_a_state_stands_for_one_effect(state: State, effect: Effect) -> None:
 @pytest.mark.parametrize("state", [*sorted(ENDED), *LEAVING, State.WAITING])
 def test_what_rests_has_nothing_outstanding(state: State) -> None:
     """Also where a time to wait for is left over."""
-    assert next_effect(rotation(state, not_before=seconds(9)), moment()) is None
+    assert next_effect(rotation(state, postponed=Deadline(seconds(9))), moment()) is None
 
 
 def test_every_effect_can_be_performed_unless_no_rotation_comes_there() -> None:
@@ -45,7 +46,7 @@ def test_every_effect_can_be_performed_unless_no_rotation_comes_there() -> None:
 
 
 def test_a_postponed_effect_waits_for_its_time() -> None:
-    later = rotation(State.PROMOTING, not_before=seconds(3))
+    later = rotation(State.PROMOTING, postponed=Deadline(seconds(3)))
     assert next_effect(later, moment(2)) == Wait(seconds(3), "trying again")
     assert next_effect(later, moment(3)) is Effect.PROMOTE
 
@@ -170,6 +171,63 @@ def test_restoring_waits_for_the_candidate_on_both_logins() -> None:
     assert next_effect(again, moment()) is Effect.RESTORE
 
 
+def test_going_back_waits_for_a_promotion_without_an_answer() -> None:
+    """The label that moves late would send everybody to the version that was taken back."""
+    lost = rotation(State.ROLLING_BACK, attempts=(attempt(login=""),))
+    assert next_effect(lost, moment(4)) == Wait(seconds(5), "an earlier attempt may still take effect")
+    assert next_effect(lost, moment(5)) is Effect.RESTORE
+    answered = rotation(State.ROLLING_BACK, attempts=(attempt(login="", closed=True),))
+    assert next_effect(answered, moment()) is Effect.RESTORE
+
+
+def test_promoting_waits_for_what_an_earlier_rotation_told_the_stores() -> None:
+    """And for nothing that was asked of the target, nor for its own promotion, which is only repeated."""
+    left = (e.Fence("", "v1", seconds(3)), e.Fence("app", "v1", seconds(9)))
+    promoting = rotation(State.PROMOTING, fences=left, attempts=(attempt(login="", until=8),))
+    assert next_effect(promoting, moment()) == Wait(seconds(3), "an earlier attempt may still take effect")
+    assert next_effect(promoting, moment(3)) is Effect.PROMOTE
+
+
+def jumped(hours: float, passed: float, *, boot: str = "boot-1") -> Moment:
+    """Return what the clock shows when some seconds have passed and the wall clock was set by some hours."""
+    return moment(passed + hours * 3600, uptime=passed, boot=boot)
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 0, 1, 24])
+def test_a_jump_of_the_wall_clock_opens_no_fence_and_holds_none(hours: float) -> None:
+    """What passed since boot is what counts, in attempts, in fences that were left, and in tries that are postponed."""
+    until = grace(5)
+    fence_left = e.Fence("app", "v1", until.wall, until.boot, until.uptime)
+    own = replace(attempt(version="v1"), boot=until.boot, uptime=until.uptime)
+    for waiting in (
+        rotation(State.APPLYING, fences=(fence_left,)),
+        rotation(State.APPLYING, attempts=(own,)),
+        rotation(State.APPLYING, postponed=until),
+    ):
+        due = next_effect(waiting, jumped(hours, 4))
+        assert isinstance(due, Wait)
+        assert due.until - jumped(hours, 4).wall == SECOND
+        assert next_effect(waiting, jumped(hours, 5)) is Effect.APPLY
+
+
+def test_after_a_restart_of_the_machine_the_wall_clock_is_all_there_is() -> None:
+    until = grace(5)
+    fence_left = e.Fence("app", "v1", until.wall, until.boot, until.uptime)
+    waiting = rotation(State.APPLYING, fences=(fence_left,))
+    assert isinstance(next_effect(waiting, moment(4, uptime=9, boot="boot-2")), Wait)
+    assert next_effect(waiting, moment(5, uptime=1, boot="boot-2")) is Effect.APPLY
+
+
+@pytest.mark.parametrize("hours", [-24, 1])
+def test_wrong_logins_count_by_the_clock_since_boot(hours: float) -> None:
+    """A wall clock that is set forward gives no further tries."""
+    spent = tuple(e.LoginUse("app", seconds(0), "boot-1", Microseconds(0)) for _ in range(BUDGET.tries))
+    budgeted = rotation(State.VERIFYING, plan(login_budget=BUDGET), tries=spent)
+    within = BUDGET.window / SECOND - 1
+    assert isinstance(next_effect(budgeted, jumped(hours, within)), Wait)
+    assert next_effect(budgeted, jumped(hours, within + 2)) is Effect.VERIFY
+
+
 @pytest.mark.parametrize(
     ("version", "login", "waits"),
     [("v1", "app", True), ("v2", "app", False), ("-v0", "app", False), ("v1", "other", False)],
@@ -184,7 +242,7 @@ def test_retiring_waits_for_what_could_bring_a_value_back(version: str, login: s
 
 @pytest.mark.parametrize("effect", Effect)
 def test_without_attempts_nothing_is_fenced(effect: Effect) -> None:
-    assert fence(rotation(), effect) == 0
+    assert fence(rotation(), effect, moment()) == 0
 
 
 @pytest.mark.parametrize("state", [State.STAGING, State.VERIFYING, State.PROMOTING, State.VERIFYING_ROLLBACK])
@@ -294,9 +352,11 @@ def test_from_the_time_it_is_free_no_window_holds_more_than_the_budget(times: li
     cost = min(cost, limit)
     budget = LoginBudget(limit, Microseconds(60 * SECOND))
     spent = rotation(tries=tries(*times) + tries(0, login="other"))
-    free = free_at(spent, "app", budget, cost)
+    now = moment(300)
+    left = until_free(spent.tries, "app", budget, cost, now)
+    free = now.wall + left
     counted = [seconds(time) for time in times if seconds(time) + budget.window >= free]
     assert len(counted) + cost <= limit
-    if free:
+    if left:
         before = [seconds(time) for time in times if seconds(time) + budget.window >= free - 1]
         assert len(before) + cost > limit
