@@ -37,6 +37,8 @@ from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret
 
 SERVICE, ENVIRONMENT, PATH = "app-db", "production", "production/app-db"
 GRACE = Microseconds(3600 * SECOND)
+CALLS_MAX = 2_000
+"""Calls a world may see: more means that something is tried for ever; a run of many faults makes some hundreds."""
 PROCESSES_MAX = 60
 """Processes one rotation may take: more means that it does not end."""
 FAILURES_MAX = 8
@@ -143,8 +145,12 @@ class Simulation:
 
     @property
     def kept_unseen(self) -> bool:
-        """The target forgot to take away a value of before: nobody knows it, so that nobody could see it."""
-        return self.takeover and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
+        """The target forgot to take away a value that nobody knows: nobody could see that it is still there.
+
+        It was there before the first rotation, or was made under an attempt whose answer was lost.
+        """
+        unknown = self.takeover or self.capabilities.issues_value
+        return unknown and any(f.call == "target.retire" and f.kind == "forgotten" for f in self.used)
 
     def anything_works(self) -> bool:
         """Tell whether the target accepts a value that anybody knows, whether a store holds it or not."""
@@ -165,6 +171,8 @@ class Simulation:
         """Count a call, check what must hold before it, and return the fault planned for it."""
         self.clock.wait(Microseconds(1000))
         self.calls[call] += 1
+        if self.calls.total() > CALLS_MAX:
+            raise Violation(f"L1: no end after {CALLS_MAX} calls")
         self.faultable[call] += not self.calm
         check_write(self, call, args)
         for fault in () if self.calm else self.faults:
