@@ -14,12 +14,17 @@ import msgspec
 
 from adapters.simulation.faults import Fault
 from adapters.simulation.hands import Deed
+from adapters.simulation.invariants import Violation
 from adapters.simulation.world import Simulation
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
+from engine.machine import State
 from engine.plan import Plan, Strategy
+from engine.rotation import Rotation
 
 _NAMED: Final = re.compile(r"([IL][0-9]+): (.*)", re.DOTALL)
+_TRAIL: Final = re.compile(r":? \[.*", re.DOTALL)
+"""What a violation tells of the way to it; a story tells it better."""
 OWN_MISTAKE: Final = "assertion"
 """What is violated where the program itself says that it made a mistake."""
 
@@ -66,8 +71,9 @@ class Played:
     @property
     def message(self) -> str:
         """What does not hold, in words; empty where all does."""
-        named = _NAMED.match(str(self.violation)) if self.violation else None
-        return named[2] if named else str(self.violation or "")
+        text = _TRAIL.sub("", str(self.violation or ""))
+        named = _NAMED.match(text)
+        return named[2] if named else text
 
 
 Around = Callable[[MemoryTarget], Any]
@@ -105,9 +111,21 @@ def violation_of(world: Simulation, scenario: Scenario) -> AssertionError | None
     """Play a scenario in its world; return the first violation, None where every invariant held."""
     try:
         for _ in range(scenario.rotations):
-            world.rotate()
+            _check_left(world, scenario, world.rotate())
         world.settle()
         world.lead_on()
     except AssertionError as violation:
         return violation
     return None
+
+
+def _check_left(world: Simulation, scenario: Scenario, ended: Rotation) -> None:
+    """L3, judged of a policy that somebody configured: a rotation that fails leaves consumers with what works."""
+    current = world.value(world.store.versions(world.path).current)
+    if scenario.plan is None or ended.state is not State.FAILED or world.touched:
+        return
+    if current is not None and not world.target.accepts(current):
+        off = "automatic" if not scenario.plan.rollback_automatic else "on_verification_failure"
+        why = ended.cause.message.rstrip(".") if ended.cause else "it failed"
+        until = f"until a person acts (keyturn rollback), because rollback.{off} is false"
+        raise Violation(f"L3: {why}; consumers are locked out {until}")

@@ -25,6 +25,8 @@ KINDS: Final = (*FAILING, *HANDS)
 _MANY: Final = 12
 _COUNTS: Final = ((0, 1), (1, 6), (2, 4), (3, 3), (4, 2), (6, 1), (9, 1), (_MANY, 2))
 """How many faults, and how often so many."""
+_IN_A_ROW: Final = (1, 1, 1, 1, 2, 3, 5)
+"""Calls that go wrong in a row: a system that is down is so for a while, and a wrong grant for every verification."""
 _SHARES: Final = (0.002, 0.2, 0.5, 0.98)
 """When a late effect lands, as shares of the attempt window: at once, soon, later, and at the last moment."""
 _BY_HAND: Final = 0.1
@@ -77,8 +79,8 @@ def _faults(source: random.Random, kinds: Sequence[str], *, late_longest: float)
     for _ in range(source.choices(counts, weights)[0]):
         call = source.choice(able)
         nth = source.randint(1, source.randint(1, 30 if call == "log.append" else 10))  # early ones happen more often
-        late = round(source.choice(_SHARES) * late_longest, 3)
-        drawn.append(Fault(call, nth, source.choice(calls[call]), late))
+        kind, late = source.choice(calls[call]), round(source.choice(_SHARES) * late_longest, 3)
+        drawn += [Fault(call, again, kind, late) for again in range(nth, nth + source.choice(_IN_A_ROW))]
     return drawn
 
 
