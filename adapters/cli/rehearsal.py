@@ -13,7 +13,10 @@ from adapters.simulation.campaign import FAULTS, TRANSITIONS, Tally, Violated
 from adapters.simulation.scenario import Played, play
 from adapters.simulation.shrink import shortest
 from adapters.simulation.story import INVARIANTS, Story, tell
+from engine.adapter import Duration
 from engine.machine import LEAVING, State
+from engine.plan import Strategy
+from engine.values import SECOND
 
 if TYPE_CHECKING:
     from adapters.cli.console import Console
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 SCHEMA = "keyturn.simulation/1"
 _STEPS_MAX = 24
 """Steps of a violation that are shown at once; --story shows all."""
+OVERLAPPING = (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
 _ENDINGS = (State.COMPLETED, State.ROLLED_BACK, State.FAILED, State.ROLLBACK_FAILED)
 
 
@@ -77,10 +81,19 @@ class Findings:
         return [
             ("runs", f"{tally.runs} ({seeds}) in {speed}"),
             ("rotations", ", ".join(endings) or "none"),
+            ("locked out", self._locked_out()),
             ("transitions covered", f"{len(tally.transitions)} of {TRANSITIONS}"),
             ("faults covered", f"{len(tally.faults)} of {FAULTS}"),
             ("violations", f"in {len(tally.violated)} runs" if tally.violated else "none"),
         ]
+
+    def _locked_out(self) -> str:
+        """Return the longest time in which consumers could not log in, and what that assumes of them."""
+        refresh = Duration(self._subject.refresh)
+        own = f"at most {self.tally.locked_out / SECOND:.1f} s" if self.tally.locked_out else "never"
+        if self._subject.strategy in OVERLAPPING:
+            return f"{own}; assumed: consumers re-read the credential every {refresh} (--refresh)"
+        return f"{own}, and up to {refresh} until consumers re-read the credential (--refresh)"
 
     def _show_violation(self, console: Console, violated: Violated, told: Story) -> None:
         meaning = INVARIANTS.get(violated.invariant, "the program found a mistake of its own")
@@ -115,6 +128,8 @@ class Findings:
                 for violated, told in stories
             ],
             "endings": {state.value: tally.endings.get(state, 0) for state in _ENDINGS},
+            "locked_out_seconds": tally.locked_out / SECOND,
+            "refresh_seconds": self._subject.refresh / SECOND,
             "coverage": {
                 "transitions": {"covered": len(tally.transitions), "total": TRANSITIONS},
                 "faults": {"covered": len(tally.faults), "total": FAULTS},

@@ -11,16 +11,20 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 
-from adapters.cli import lookup
+from adapters.cli import lookup, rehearsal
 from adapters.cli.refusals import BadInput, NothingToSimulate
 from adapters.cli.shared import LENGTH, shared_options
+from adapters.simulation.campaign import campaign
+from adapters.simulation.seeds import KINDS
+from adapters.simulation.subject import Subject, like
 from engine.errors import ExitCode
 from engine.plan import Strategy
+from engine.values import Microseconds
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
-    from adapters.simulation.subject import Subject
 
 
 class Wanted(NamedTuple):
@@ -38,8 +42,6 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]  # generic in newer rele
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Return the kinds; an unknown one is a usage error that names the nearest."""
-        from adapters.simulation.seeds import KINDS
-
         wanted = tuple(dict.fromkeys(kind.strip() for kind in str(value).split(",")))
         for kind in wanted:
             if kind not in KINDS:
@@ -89,12 +91,14 @@ def simulate(
         raise BadInput(what="--strategy", why="it goes without services")
     if not (strategy or services or every):
         raise NothingToSimulate
-    from adapters.simulation.seeds import KINDS
 
-    kinds = faults or KINDS
-    subjects = (
-        [_of_strategy(strategy, kinds)] if strategy else _of_services(session, services, every=every, kinds=kinds)
+    common = Subject(
+        strategy=Strategy(strategy or Strategy.SINGLE), kinds=faults or KINDS, refresh=Microseconds(refresh)
     )
+    if strategy:
+        subjects = [(f"--strategy {strategy}", common)]
+    else:
+        subjects = _of_services(session, services, every=every, common=common)
     if story is not None:
         return _told(session, subjects, story)
     wanted = Wanted(runs, seed, jobs)
@@ -102,39 +106,28 @@ def simulate(
     return max(codes)
 
 
-def _of_strategy(strategy: str, kinds: tuple[str, ...]) -> tuple[str, Subject]:
-    from adapters.simulation.subject import Subject
-
-    return f"--strategy {strategy}", Subject(strategy=Strategy(strategy), kinds=kinds)
-
-
 def _of_services(
-    session: Session, names: tuple[str, ...], *, every: bool, kinds: tuple[str, ...]
+    session: Session, names: tuple[str, ...], *, every: bool, common: Subject
 ) -> list[tuple[str, Subject]]:
     """Return each service with its plan; raises what `plan` raises."""
-    from adapters.simulation.subject import Subject, like
-
     wiring, found = session.wiring, []
     for service in lookup.services(wiring, names, every=every):
         session.where = f"service {service.name} ({service.environment})"
         capabilities = wiring.target(service.name).capabilities
         plan = wiring.plan_for(service.name, capabilities)
         options = like(capabilities, plan.strategy)
-        found.append((service.name, Subject(strategy=plan.strategy, plan=plan, options=options, kinds=kinds)))
+        found.append((service.name, replace(common, strategy=plan.strategy, plan=plan, options=options)))
     session.where = ""
     return found
 
 
 def _rehearsed(session: Session, name: str, subject: Subject, wanted: Wanted) -> ExitCode:
     """Play all runs of a subject and print what was found, after an interrupt what was found so far."""
-    from adapters.cli.rehearsal import Findings, moving
-    from adapters.simulation.campaign import campaign
-
-    findings, began = Findings(name, subject, wanted.seed), monotonic()
+    findings, began = rehearsal.Findings(name, subject, wanted.seed), monotonic()
     seeds = range(wanted.seed, wanted.seed + wanted.runs)
     was_interrupted = False
     try:
-        with closing(campaign(subject, seeds, jobs=wanted.jobs)) as batches, moving(session.console) as show:
+        with closing(campaign(subject, seeds, jobs=wanted.jobs)) as batches, rehearsal.moving(session.console) as show:
             for batch in batches:
                 findings.add(batch, seconds=monotonic() - began)
                 show(findings.so_far(of=wanted.runs))
@@ -151,7 +144,5 @@ def _told(session: Session, subjects: list[tuple[str, Subject]], seed: int) -> E
     """Tell the run of one seed; where it violates an invariant, the shortest one that does."""
     if len(subjects) > 1:
         raise BadInput(what="--story", why="it tells of one service")
-    from adapters.cli.rehearsal import story
-
     ((name, subject),) = subjects
-    return ExitCode.ROLLED_BACK if story(session.console, name, subject, seed) else ExitCode.DONE
+    return ExitCode.ROLLED_BACK if rehearsal.story(session.console, name, subject, seed) else ExitCode.DONE

@@ -42,6 +42,8 @@ class Tally(msgspec.Struct, kw_only=True):
     faults: set[tuple[str, str]] = set()
     """Call and kind."""
     violated: list[Violated] = []
+    locked_out: int = 0
+    """The longest time in which what the store calls current was refused, in microseconds."""
 
     def add(self, other: Tally) -> None:
         """Add what other runs found."""
@@ -50,6 +52,7 @@ class Tally(msgspec.Struct, kw_only=True):
             self.endings[ending] = self.endings.get(ending, 0) + count
         self.transitions |= other.transitions
         self.faults |= other.faults
+        self.locked_out = max(self.locked_out, other.locked_out)
         self.violated = sorted([*self.violated, *other.violated])
 
 
@@ -73,6 +76,7 @@ def tally_of(played: Played) -> Tally:
         transitions={(state.value, event) for state, event in world.pairs},
         faults={(fault.call, fault.kind) for fault in world.used},
         violated=[found] if found else [],
+        locked_out=played.locked_out,
     )
 
 

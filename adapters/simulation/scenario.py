@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
 from adapters.simulation.hands import Deed
 from adapters.simulation.invariants import Violation
@@ -21,6 +22,7 @@ from adapters.targets.memory_options import MemoryOptions
 from engine.machine import State
 from engine.plan import Plan, Strategy
 from engine.rotation import Rotation
+from engine.values import Microseconds
 
 _NAMED: Final = re.compile(r"([IL][0-9]+): (.*)", re.DOTALL)
 _TRAIL: Final = re.compile(r":? \[.*", re.DOTALL)
@@ -48,6 +50,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] = ()
     deeds: tuple[Deed, ...] = ()
     """What people do by hand."""
+    refresh: Microseconds | None = None
+    """How often consumers re-read the credential; where it is None, nobody looks how they are."""
     seed: int = 0
     """Of every random byte and id."""
 
@@ -59,6 +63,8 @@ class Played:
     scenario: Scenario
     world: Simulation
     violation: AssertionError | None
+    locked_out: Microseconds = Microseconds(0)
+    """The longest time in which what the store calls current was refused."""
 
     @property
     def invariant(self) -> str | None:
@@ -103,12 +109,21 @@ def build(scenario: Scenario, *, around: Around = unguarded) -> Simulation:
 
 def play(scenario: Scenario, *, around: Around = unguarded) -> Played:
     """Play a scenario to its end, or to the first violation."""
-    world = build(scenario, around=around)
-    return Played(scenario, world, violation_of(world, scenario))
+    return play_in(build(scenario, around=around), scenario)
 
 
-def violation_of(world: Simulation, scenario: Scenario) -> AssertionError | None:
-    """Play a scenario in its world; return the first violation, None where every invariant held."""
+def play_in(world: Simulation, scenario: Scenario) -> Played:
+    """Play a scenario in its world, in which nothing has happened yet."""
+    if scenario.refresh is None:
+        return Played(scenario, world, _violation(world, scenario))
+    consumers = Consumers(world, scenario.refresh)
+    world.onlookers.append(consumers)
+    violation = _violation(world, scenario)
+    return Played(scenario, world, violation, consumers.locked_out)
+
+
+def _violation(world: Simulation, scenario: Scenario) -> AssertionError | None:
+    """Play it; return the first violation, None where every invariant held."""
     try:
         for _ in range(scenario.rotations):
             _check_left(world, scenario, world.rotate())

@@ -15,7 +15,7 @@ from adapters.simulation.scenario import Around, Scenario, play, unguarded
 from adapters.simulation.world import Simulation
 from adapters.targets.memory_options import MemoryOptions
 from engine.plan import Plan, Strategy
-from engine.values import SECOND
+from engine.values import SECOND, Microseconds
 
 HANDS: Final = {hand.name.lower(): hand for hand in Hand}
 FAILING: Final = tuple(sorted({kind for kinds in CALLS.values() for kind in kinds}))
@@ -23,7 +23,7 @@ KINDS: Final = (*FAILING, *HANDS)
 """Every kind of trouble: faults of calls, and what people do by hand."""
 
 _MANY: Final = 12
-_COUNTS: Final = ((0, 1), (1, 6), (2, 4), (3, 3), (4, 2), (6, 1), (9, 1), (_MANY, 2))
+_COUNTS: Final = ((0, 1), (1, 8), (2, 4), (3, 2), (5, 1), (8, 1), (_MANY, 2))
 """How many faults, and how often so many."""
 _IN_A_ROW: Final = (1, 1, 1, 1, 2, 3, 5)
 """Calls that go wrong in a row: a system that is down is so for a while, and a wrong grant for every verification."""
@@ -41,6 +41,7 @@ def scenario_of(
     options: MemoryOptions | None = None,
     kinds: Sequence[str] = KINDS,
     going_back: bool | None = None,
+    refresh: Microseconds | None = None,
 ) -> Scenario:
     """Return the scenario of a seed, whose trouble is of these kinds.
 
@@ -64,6 +65,7 @@ def scenario_of(
         automatic=source.random() < 0.8 if going_back is None else going_back,
         faults=tuple(faults),
         deeds=tuple(deeds),
+        refresh=refresh,
         seed=seed,
     )
 

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from adapters.simulation.faults import CALLS, Crash
-from adapters.simulation.scenario import Played, Scenario, build, violation_of
+from adapters.simulation.scenario import Played, Scenario, build, play_in
 from adapters.simulation.world import Simulation
 from engine import events as e
-from engine.errors import KeyturnError, Rejected, Unavailable, Uncertain
+from engine.errors import Conflict, KeyturnError, Rejected, Unavailable, Uncertain
 from engine.facts import Fact, Recorded, tag_of
 from engine.performance import Binding, World
 from engine.plan import Plan
@@ -42,6 +42,7 @@ _ANSWERS: Final[dict[type[Exception], str]] = {
     Unavailable: "not now",
     Rejected: "refused",
     Uncertain: "no answer; it may have happened",
+    Conflict: "another process was first",
 }
 _READS: Final = ("store.read", "store.versions", "log.append")
 """Told only where they fail; what is appended is told as the facts themselves."""
@@ -77,7 +78,7 @@ def tell(scenario: Scenario) -> Story:
     world = build(scenario)
     teller = _Teller(world)
     world.world = teller.heard(world.world)  # type: ignore[method-assign]  # every process sees the world through it
-    played = Played(scenario, world, violation_of(world, scenario))
+    played = play_in(world, scenario)
     teller.catch_up()
     if played.invariant:
         teller.say(f"{played.invariant} is violated: {played.message}", is_short=True)
@@ -146,7 +147,7 @@ class _Teller:
         cause: e.Cause | None = getattr(fact.body, "cause", None)
         why = f": {cause.message}" if cause else ""
         name = tag_of(fact.body).rpartition(".")[0].replace("-", " ")
-        state = f", now {fact.state}" if fact.state else ""
+        state = f", now {fact.state.replace('_', ' ')}" if fact.state else ""
         changes = isinstance(fact.body, e.StateChange)
         if changes or not isinstance(fact.body, _QUIET):
             self.say(f"recorded: {name}{state}{why}", is_short=changes or cause is not None)

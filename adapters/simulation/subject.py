@@ -15,6 +15,7 @@ from adapters.targets.memory_options import MemoryOptions
 from engine.adapter import Duration
 from engine.plan import Plan, Strategy
 from engine.ports import TargetCapabilities
+from engine.values import Microseconds
 
 _MANY: Final = 1000
 """Values that a login may hold where its number is not limited."""
@@ -28,11 +29,19 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """The policy of every rotation; None is the simulation's own."""
     options: MemoryOptions | None = None
     kinds: tuple[str, ...] = KINDS
+    refresh: Microseconds
+    """How often consumers re-read the credential."""
 
     def scenario(self, seed: int) -> Scenario:
         """Return what a seed stands for with this subject."""
         return scenario_of(
-            seed, strategy=self.strategy, plan=self.plan, options=self.options, kinds=self.kinds, going_back=True
+            seed,
+            strategy=self.strategy,
+            plan=self.plan,
+            options=self.options,
+            kinds=self.kinds,
+            going_back=True,
+            refresh=self.refresh,
         )
 
 

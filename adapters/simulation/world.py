@@ -108,6 +108,8 @@ class Simulation:
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
         self.used: set[Fault] = set()
+        self.onlookers: list[Callable[[Sequence[Recorded]], None]] = []
+        """Told of every append, after it was folded and checked."""
         self.story: list[str] = []
         self.pairs: set[tuple[State, str]] = set()
         self.seen_values: dict[str, CredentialValue] = {}
@@ -207,6 +209,8 @@ class Simulation:
         if any(isinstance(item.fact.body, e.StateChange) for item in recorded):
             self._changes += 1
             self._do_by_hand()
+        for onlooker in self.onlookers:
+            onlooker(recorded)
 
     def _do_by_hand(self) -> None:
         """Do what is to be done by hand when a state is entered, unless a lost call may still land."""
