@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from adapters.simulation.campaign import FAULTS, TRANSITIONS, Tally, Violated
+from adapters.simulation.campaign import FAULTS, TRANSITIONS, Tally, Violated, tally_of
 from adapters.simulation.scenario import Played, play
 from adapters.simulation.shrink import shortest
 from adapters.simulation.story import INVARIANTS, Story, tell
@@ -51,13 +51,15 @@ class Findings:
 
     def show(self, console: Console) -> None:
         """Print what was found."""
-        stories = [(violated, self._told(violated)) for violated in self._first_of_each()]
         if console.json:
-            console.document(SCHEMA, self._document(stories))
+            console.document(SCHEMA, self.document())
             return
         console.table((self._name, f"strategy {self._subject.strategy}"), self._rows())
-        for violated, told in stories:
+        for violated, told in self._stories():
             self._show_violation(console, violated, told)
+
+    def _stories(self) -> list[tuple[Violated, Story]]:
+        return [(violated, self._told(violated)) for violated in self._first_of_each()]
 
     def _first_of_each(self) -> list[Violated]:
         """Return the first run of each invariant that was violated."""
@@ -90,7 +92,7 @@ class Findings:
     def _locked_out(self) -> str:
         """Return the longest time in which consumers could not log in, and what that assumes of them."""
         refresh = Duration(self._subject.refresh)
-        own = f"at most {self.tally.locked_out / SECOND:.1f} s" if self.tally.locked_out else "never"
+        own = f"at most {_length(self.tally.locked_out)}" if self.tally.locked_out else "never"
         if self._subject.strategy in OVERLAPPING:
             return f"{own}; assumed: consumers re-read the credential every {refresh} (--refresh)"
         return f"{own}, and up to {refresh} until consumers re-read the credential (--refresh)"
@@ -110,10 +112,12 @@ class Findings:
     def _next(self, violated: Violated) -> str:
         return f"keyturn simulate {self._name} --story {violated.seed}"
 
-    def _document(self, stories: list[tuple[Violated, Story]]) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
+        """Return the fields of `keyturn.simulation/1`."""
         tally = self.tally
         return {
-            **_heading(self._name, self._subject),
+            "service": None if self._subject.plan is None else self._name,
+            "strategy": self._subject.strategy.value,
             "runs": tally.runs,
             "seed": self._seed,
             "violations": [
@@ -125,7 +129,7 @@ class Findings:
                     "steps": told.steps(),
                     "next": self._next(violated),
                 }
-                for violated, told in stories
+                for violated, told in self._stories()
             ],
             "endings": {state.value: tally.endings.get(state, 0) for state in _ENDINGS},
             "locked_out_seconds": tally.locked_out / SECOND,
@@ -138,15 +142,18 @@ class Findings:
         }
 
 
+def _length(microseconds: int) -> str:
+    """Return a length of time in milliseconds, seconds, or minutes and seconds."""
+    if microseconds < SECOND:
+        return f"{microseconds // 1000}ms"
+    minutes, seconds = divmod(round(microseconds / SECOND), 60)
+    return f"{minutes}m {seconds}s" if minutes else f"{seconds}s"
+
+
 def _ending(state: State) -> str:
     """Return how a rotation ended in words, with the command that leaves a state in which it rests."""
     leaving = f" (until keyturn {LEAVING[state][0]})" if state in LEAVING else ""
     return f"{state.replace('_', ' ')}{leaving}"
-
-
-def _heading(name: str, subject: Subject) -> dict[str, Any]:
-    service = None if subject.plan is None else name
-    return {"service": service, "strategy": subject.strategy.value}
 
 
 def story(console: Console, name: str, subject: Subject, seed: int) -> bool:
@@ -154,8 +161,9 @@ def story(console: Console, name: str, subject: Subject, seed: int) -> bool:
     played = play(subject.scenario(seed))
     told = tell((shortest(played) if played.violation else played).scenario)
     if console.json:
-        fields = {"runs": 1, "seed": seed, "invariant": told.played.invariant, "steps": told.steps(full=True)}
-        console.document(SCHEMA, {**_heading(name, subject), **fields})
+        findings = Findings(name, subject, seed)
+        findings.add(tally_of(played), seconds=0.0)
+        console.document(SCHEMA, {**findings.document(), "steps": told.steps(full=True)})
         return played.violation is not None
     console.out(f"{name}, seed {seed}: {_trouble(told.played)}{_shortened(played, told)}")
     for step in told.steps(full=True):

@@ -51,7 +51,7 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]  # generic in newer rele
         return wanted
 
 
-@click.command()
+@click.command(epilog=f"Kinds of trouble: {', '.join(KINDS)}.")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--all", "every", is_flag=True, help="All services of the configuration.")
 @click.option("--strategy", type=click.Choice([s.value for s in Strategy]), help="A strategy, without a configuration.")
