@@ -80,36 +80,30 @@ def simulate(
 ) -> ExitCode:
     """Rehearse rotations in a simulated world where calls fail, processes die and answers are lost.
 
-    The real engine runs with the plan of the service, at a target with the capabilities that the real one declares,
-    and every invariant is judged after every call. Nobody is contacted, and nothing is written. The same seed is the
-    same run.
+    The real engine runs with the plan of the service, at a target with the capabilities that the real one declares;
+    every invariant is judged. Nobody is contacted, nothing is written, and the same seed is the same run.
 
-    Exits with 3 where an invariant was violated: the rehearsal failed, and nothing outside was touched. It is not 1,
-    which is a bug of the program, not 2, wrong usage, and not 5, a credential that needs a person now.
+    Exits with 3 where an invariant was violated: it failed, and nothing outside was touched; 5 is for a credential
+    that needs a person now.
     """
+    common = Subject(strategy=Strategy.SINGLE, kinds=faults or KINDS, refresh=Microseconds(refresh))
     if strategy and (services or every):
         raise BadInput(what="--strategy", why="it goes without services")
-    if not (strategy or services or every):
-        raise NothingToSimulate
-
-    common = Subject(
-        strategy=Strategy(strategy or Strategy.SINGLE), kinds=faults or KINDS, refresh=Microseconds(refresh)
-    )
     if strategy:
-        subjects = [(f"--strategy {strategy}", common)]
+        subjects = [(f"--strategy {strategy}", replace(common, strategy=Strategy(strategy)))]
     else:
         subjects = _of_services(session, services, every=every, common=common)
     if story is not None:
         return _told(session, subjects, story)
-    wanted = Wanted(runs, seed, jobs)
-    codes = [_rehearsed(session, name, subject, wanted) for name, subject in subjects]
-    return max(codes)
+    return max(_rehearsed(session, name, subject, Wanted(runs, seed, jobs)) for name, subject in subjects)
 
 
 def _of_services(
     session: Session, names: tuple[str, ...], *, every: bool, common: Subject
 ) -> list[tuple[str, Subject]]:
     """Return each service with its plan; raises what `plan` raises."""
+    if not (names or every):
+        raise NothingToSimulate
     wiring, found = session.wiring, []
     for service in lookup.services(wiring, names, every=every):
         session.where = f"service {service.name} ({service.environment})"
