@@ -80,8 +80,8 @@ def simulate(
 ) -> ExitCode:
     """Rehearse rotations in a simulated world where calls fail, processes die and answers are lost.
 
-    The real engine runs with the plan of the service, at a target with the capabilities that the real one declares;
-    every invariant is judged. Nobody is contacted, nothing is written, and the same seed is the same run.
+    The real engine runs with the plan of the service, at a target with the capabilities that the real one declares,
+    from a version that the store holds. Nobody is contacted, nothing is written, and the same seed is the same run.
 
     Exits with 3 where an invariant was violated: it failed, and nothing outside was touched; 5 is for a credential
     that needs a person now.

@@ -45,7 +45,8 @@ def scenario_of(
 ) -> Scenario:
     """Return the scenario of a seed, whose trouble is of these kinds.
 
-    Strategy, and whether a rotation goes back by itself, are drawn where they are not given.
+    Strategy, and whether a rotation goes back by itself, are drawn where they are not given. A policy that somebody
+    configured begins with a version that the store holds: what its target shows of others, nobody declares.
     """
     source = random.Random(seed)
     chosen = strategy or (plan.strategy if plan else None) or source.choice(list(Strategy))
@@ -60,8 +61,8 @@ def scenario_of(
         plan=plan,
         options=options,
         rotations=source.randint(1, 3),
-        takeover=source.random() < 0.2,
-        fresh=source.random() < 0.1,
+        takeover=source.random() < 0.2 and plan is None,
+        fresh=source.random() < 0.1 and plan is None,
         automatic=source.random() < 0.8 if going_back is None else going_back,
         faults=tuple(faults),
         deeds=tuple(deeds),
