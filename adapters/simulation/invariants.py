@@ -15,6 +15,7 @@ from engine.facts import Fact, encode
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.rotation import Rotation
+from engine.values import CredentialValue
 
 if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
@@ -36,16 +37,23 @@ def check_world(world: Simulation) -> None:
 
 
 def _check_untouched(world: Simulation) -> None:
-    """I1, I2, I3 and I7: nothing is lost, nobody is locked out, nothing is in force that no store holds."""
+    """I1, I2, I3 and I7: nothing is lost, nobody is locked out, nothing is in force that no store holds.
+
+    All of it is a function of what the store holds, what is in force, which attempts are open and how many rotations
+    began: where these are as they were when they were judged last, the verdict is the same.
+    """
     held = world.store.versions(world.path)
-    values = []
-    for version in held.versions:
-        value = world.value(version)
-        assert value is not None, "a store lists a version that it does not hold"
-        values.append(value)
+    values = [_value(world, version) for version in held.versions]
+    tags = _open_tags(world) if world.capabilities.issues_value else set()
+    in_force = [value.mark for _, value in world.target.strangers(())]
+    # The values that were seen are kept, so that no other one can be in the place of one of them.
+    seen = (held, [id(value) for value in values], in_force, tags, len(world.fold))
+    if seen == world.judged:
+        return
+    for version, value in zip(held.versions, values, strict=True):
         if world.seen_values.setdefault(version, value) != value:
             raise Violation(f"I7: the value of {version} changed")
-    for version in set(world.seen_values) - set(held.versions) - world.gone:
+    for version in sorted(set(world.seen_values) - set(held.versions) - world.gone):
         world.gone.add(version)
         if world.target.accepts(world.seen_values[version]):
             raise Violation(f"I7: {version} left the store, and the target accepts it")
@@ -57,16 +65,20 @@ def _check_untouched(world: Simulation) -> None:
     has_begun = not world.fresh or held.current is not None
     if has_begun and not any(world.target.accepts(value) for value in values):
         raise Violation("I1: nothing that a store holds is accepted")
-    strangers = world.target.strangers(values)
-    if world.capabilities.issues_value:
-        tags = _open_tags(world)
-        strangers = [(login, value) for login, value in strangers if value.tag not in tags]
+    strangers = [(login, value) for login, value in world.target.strangers(values) if value.tag not in tags]
     if strangers:
         raise Violation(f"I2: the target accepts what no store holds: {strangers}")
     current = world.value(held.current)
     overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
     if overlap and current is not None and not world.target.accepts(current):
         raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
+    world.judged = seen
+
+
+def _value(world: Simulation, version: str) -> CredentialValue:
+    value = world.value(version)
+    assert value is not None, "a store lists a version that it does not hold"
+    return value
 
 
 def _check_nothing_worse(world: Simulation) -> None:

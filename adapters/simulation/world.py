@@ -114,6 +114,8 @@ class Simulation:
         self.pairs: set[tuple[State, str]] = set()
         self.seen_values: dict[str, CredentialValue] = {}
         self.gone: set[str] = set()
+        self.judged: object = None
+        """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early = False
         self.calm = False
