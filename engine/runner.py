@@ -1,7 +1,8 @@
 """The runner: load, look up the next effect, perform it through a port, append the outcome, repeat.
 
 Rule 1: the only code that calls ports on behalf of a rotation, with forward.py and backward.py.
-Rule 2: the only code that catches the three outcomes; what follows is decided in policies.py.
+Rule 2: the only code that catches the three outcomes, but for the start of a rotation that waited (operations.py);
+what follows is decided in policies.py.
 """
 
 from __future__ import annotations

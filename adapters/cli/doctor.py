@@ -18,9 +18,11 @@ from adapters.cli.driving import worst
 from adapters.cli.shared import shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
+from engine.credential import Credential
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.machine import LEAVING, State, rests
 from engine.ports import Checkable, Finding, Probe, Severity
+from engine.rotation import Rotation
 from engine.values import CURRENT, Form
 from projections.times import to_text
 
@@ -134,15 +136,8 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         found.append((Finding(subject, severity, message, hint), code))
 
     credential = installation.world.credential(service.name, service.environment)
-    if credential.open is not None:
-        rotation = installation.operations.rotation(credential.open)
-        if rotation.grace is not None and rotation.state is State.GRACE:
-            say(Severity.OK, f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}")
-        elif rests(rotation.state):
-            command = LEAVING[rotation.state][0]
-            say(Severity.FAIL, f"rotation {rotation.id} is {rotation.state}", f"keyturn {command} {rotation.id}")
-        else:
-            say(Severity.WARN, f"rotation {rotation.id} is {rotation.state}", f"keyturn resume {rotation.id}")
+    found += [(replace(each, subject=subject), _AGREE) for each in _rotations(installation, credential)]
+    rotation = installation.operations.rotation(credential.open) if credential.open is not None else None
     if credential.current is None:
         say(Severity.OK, "never rotated", "")
         return found
@@ -159,13 +154,44 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
         case Probe.ACCEPTED:
             say(Severity.OK, f"the target accepts {current}, which log and store call current")
         case Probe.REFUSED:
-            hint = f"Somebody changed it there: keyturn rotate {service.name} sets a new one."
+            hint = f"Somebody changed it there: {_way_out(service.name, rotation)}."
             say(Severity.FAIL, f"the target refuses {current}, the current version{detail}", hint)
         case Probe.UNUSABLE:
             say(Severity.FAIL, f"the current secret is right, and the login is refused{detail}", "Look at the login.")
         case Probe.UNKNOWN:
             say(Severity.FAIL, f"the target gives no clear answer{detail}", "Look at the target.", _READY)
     return found
+
+
+def _rotations(installation: Installation, credential: Credential) -> Iterator[Finding]:
+    """Tell which rotation is open, and which one waits."""
+    if credential.open is not None:
+        rotation = installation.operations.rotation(credential.open)
+        text = f"rotation {rotation.id} is {rotation.state}"
+        if rotation.grace is not None and rotation.state is State.GRACE:
+            text = f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}"
+            yield Finding("", Severity.OK, text)
+        elif rests(rotation.state):
+            yield Finding("", Severity.FAIL, text, f"keyturn {LEAVING[rotation.state][0]} {rotation.id}")
+        else:
+            yield Finding("", Severity.WARN, text, f"keyturn resume {rotation.id}")
+    if credential.queued is not None:
+        text = f"rotation {credential.queued} waits for its turn"
+        if credential.open is not None:
+            yield Finding("", Severity.OK, text)
+        else:
+            yield Finding("", Severity.WARN, f"{text}, which has come", f"keyturn resume {credential.queued}")
+
+
+def _way_out(service: str, rotation: Rotation | None) -> str:
+    """Return what a person can do where the target refuses the current version; `rotation` is the open one."""
+    if rotation is None:
+        return f"keyturn rotate {service} sets a new one"
+    if rotation.state is State.GRACE:
+        return f"keyturn rollback {service} goes back to the version before"
+    if rotation.state is State.RETIRING:
+        return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
+    return "the open rotation has to end first"
 
 
 def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:

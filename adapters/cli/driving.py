@@ -60,6 +60,18 @@ def drive(
 
     `back` tells that going back is what the caller asked for. Raises what `Runner.drive` raises.
     """
+    rotation = driven(session, rotation_id, patience, given=given)
+    code = report(session, rotation, back=back)
+    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+
+
+def driven(
+    session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None, interrupted: str = ""
+) -> Rotation:
+    """Drive a rotation as far as patience goes, show its progress, and return it.
+
+    `interrupted` is what to run where this is interrupted, if it is not the rotation itself that the caller is after.
+    """
     installation = session.installation
     clock = installation.world.clock
     ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
@@ -86,14 +98,12 @@ def drive(
         tell(rotation, wait)
         return True
 
-    session.on_interrupt = (
-        f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
-    )
+    ways = f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
+    session.on_interrupt = interrupted or ways
     with progress(session.console, installation, begun):
         rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
     session.on_interrupt = ""
-    code = report(session, rotation, back=back)
-    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+    return rotation
 
 
 def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitCode:
@@ -105,14 +115,14 @@ def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitC
         if not session.console.json:
             session.console.out(_success(rotation))
         return code
-    message, advice = _trouble(rotation, code)
+    message, advice = trouble(rotation, code)
     where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
     session.console.trouble(message, where=where, advice=advice)
     return code
 
 
 def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
-    """Return what the outcome of a rotation is for the caller; with `back`, going back is success."""
+    """Return what the outcome of a rotation is for the caller; with `back`, that it is taken back is success."""
     match rotation.state:
         case State.COMPLETED | State.GRACE:
             return ExitCode.DONE
@@ -128,7 +138,7 @@ def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
         case State.PAUSED:
             return ExitCode.RESTING
         case State.CANCELLED:
-            return ExitCode.REFUSED
+            return ExitCode.DONE if back else ExitCode.REFUSED
         case _:
             return ExitCode.STILL_RUNNING
 
@@ -137,6 +147,8 @@ def _success(rotation: Rotation) -> str:
     name = f"{rotation.service} ({rotation.environment})"
     if rotation.state is State.ROLLED_BACK:
         return f"{name}: back on {rotation.previous or 'what was there before'}; rotation {rotation.id}"
+    if rotation.state is State.CANCELLED:
+        return f"{name}: rotation {rotation.id} is withdrawn; nothing had been done"
     text = f"{name}: {rotation.candidate} is current; rotation {rotation.id}"
     if rotation.state is State.GRACE and rotation.grace is not None:
         old = rotation.previous or "the old version"
@@ -151,7 +163,7 @@ def _held(rotation: Rotation) -> str:
     return f"{' and '.join(held) or 'no version'} {verb} in store {rotation.plan.store}, {rotation.plan.path}"
 
 
-def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
+def trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
     """Return what is wrong with a rotation and what to do next."""
     hint = rotation.cause.hint if rotation.cause else ""
     cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
@@ -177,6 +189,9 @@ def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
             return "resting until you decide.", f"keyturn abort {rotation.id} takes it back."
         case State.CANCELLED:
             return "cancelled before anything was done.", ""
+        case State.WAITING:
+            way = f"keyturn abort {rotation.id} withdraws it."
+            return "still waiting for its turn.", f"keyturn resume starts it when its turn has come; {way}"
         case _:
             waits = f", not before {to_text(rotation.not_before)}" if rotation.not_before else ""
             return (

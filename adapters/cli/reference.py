@@ -25,11 +25,18 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
             "ended_at, duration_seconds, actor, reason, error {step, kind, message, hint}, not_before, events, waves"
         ),
     ),
+    "keyturn.conflict/1": (
+        "rotate, where another rotation of the credential is in the way",
+        (
+            "service, environment, rotation_id, state, step, holder, started_at, age_seconds, "
+            "error {step, kind, message, hint}"
+        ),
+    ),
     "keyturn.status/1": (
         "status",
         (
-            "services [{service, environment, state, version, rotation_id, last_rotated_at, last_outcome, due_at, "
-            "restore_points, grace_until, error}]"
+            "services [{service, environment, state, version, rotation_id, waiting, last_rotated_at, last_outcome, "
+            "due_at, restore_points, grace_until, error}]"
         ),
     ),
     "keyturn.history/1": (

@@ -13,11 +13,12 @@ from typing import Final
 
 import msgspec
 
-from adapters.simulation.faults import CALLS
+from adapters.simulation.coverage import EFFECT_FAULTS, REACHABLE
 from adapters.simulation.scenario import Played, play
 from adapters.simulation.subject import Subject
+from adapters.simulation.trace import Happening
 from engine import events as e
-from engine.machine import TABLE, State
+from engine.machine import State
 
 _BATCH: Final = 25
 """Runs between two reports of how far it is: a tenth of a second."""
@@ -39,8 +40,8 @@ class Tally(msgspec.Struct, kw_only=True):
     """How many rotations ended in each state, or rested in it until somebody acted."""
     transitions: set[tuple[str, str]] = set()
     """State and event."""
-    faults: set[tuple[str, str]] = set()
-    """Call and kind."""
+    faults: set[tuple[str, str, str]] = set()
+    """Effect, call and kind."""
     violated: list[Violated] = []
     locked_out: int = 0
     """The longest time in which what the store calls current was refused, in microseconds."""
@@ -56,8 +57,10 @@ class Tally(msgspec.Struct, kw_only=True):
         self.violated = sorted([*self.violated, *other.violated])
 
 
-TRANSITIONS: Final = len(TABLE)
-FAULTS: Final = sum(map(len, CALLS.values()))
+TRANSITIONS: Final = len(REACHABLE)
+"""Pairs of state and event that the code leads to."""
+FAULTS: Final = len(EFFECT_FAULTS)
+"""Faults in the effects that make the call."""
 
 
 def tally_of(played: Played) -> Tally:
@@ -74,7 +77,7 @@ def tally_of(played: Played) -> Tally:
         runs=1,
         endings=endings,
         transitions={(state.value, event) for state, event in world.pairs},
-        faults={(fault.call, fault.kind) for fault in world.used},
+        faults={(step.detail, step.call, step.name) for step in world.trace if step.kind is Happening.FAULT},
         violated=[found] if found else [],
         locked_out=played.locked_out,
     )

@@ -69,7 +69,7 @@ class Consumers:
     def _measure(self) -> None:
         world = self._world
         current = world.value(world.store.versions(world.path).current) or (world.initial if world.takeover else None)
-        if current is None or world.target.accepts(current):
+        if current is None or world.accepts(current):
             if self._refused_since is not None:
                 self.locked_out = max(self.locked_out, Microseconds(world.clock.at - self._refused_since))
             self._refused_since = None

@@ -139,7 +139,7 @@ def _check_left(world: Simulation, scenario: Scenario, ended: Rotation) -> None:
     current = world.value(world.store.versions(world.path).current)
     if scenario.plan is None or ended.state is not State.FAILED or world.touched:
         return
-    if current is not None and not world.target.accepts(current):
+    if current is not None and not world.accepts(current):
         off = "automatic" if not scenario.plan.rollback_automatic else "on_verification_failure"
         why = ended.cause.message.rstrip(".") if ended.cause else "it failed"
         until = f"until a person acts (keyturn rollback), because rollback.{off} is false"

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from adapters.simulation.faults import CALLS, WRITES, Fault
+from adapters.simulation.faults import CALLS, WRITES, Fault, kinds_at
 from adapters.simulation.hands import Deed, Hand
 from adapters.simulation.scenario import Around, Scenario, play, unguarded
 from adapters.simulation.world import Simulation
@@ -52,7 +52,7 @@ def scenario_of(
     chosen = strategy or (plan.strategy if plan else None) or source.choice(list(Strategy))
     deeds: list[Deed] = []
     hands = [hand for name, hand in HANDS.items() if name in kinds]
-    faults = _faults(source, kinds, late_longest=(plan.attempt_window if plan else 5 * SECOND) / SECOND)
+    faults = _faults(source, chosen, kinds, late_longest=(plan.attempt_window if plan else 5 * SECOND) / SECOND)
     if hands and (not faults or source.random() < _BY_HAND):
         deeds = [Deed(source.randint(1, 20), source.choice(hands)) for _ in range(source.randint(1, 2))]
         faults = [fault for fault in faults if fault.call not in WRITES][:3]
@@ -71,9 +71,9 @@ def scenario_of(
     )
 
 
-def _faults(source: random.Random, kinds: Sequence[str], *, late_longest: float) -> list[Fault]:
+def _faults(source: random.Random, strategy: Strategy, kinds: Sequence[str], *, late_longest: float) -> list[Fault]:
     """Draw what goes wrong at which call; a call is as likely as any other, and so is a kind at it."""
-    calls = {call: [kind for kind in possible if kind in kinds] for call, possible in CALLS.items()}
+    calls = {call: [kind for kind in kinds_at(call, strategy) if kind in kinds] for call in CALLS}
     able = sorted(call for call, possible in calls.items() if possible)
     if not able:
         return []

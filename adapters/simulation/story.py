@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from adapters.simulation.faults import CALLS, Crash
+from adapters.simulation.faults import CALLS, KINDS, Crash
 from adapters.simulation.scenario import Played, Scenario, build, play_in
 from adapters.simulation.world import Simulation
 from engine import events as e
@@ -107,7 +107,7 @@ class _Teller:
             if call in CALLS:
                 self._fault = kind
                 if call == "log.append":
-                    self.say(f"when this was to be recorded: {kind.replace('_', ' ')}", is_short=True)
+                    self.say(f"when this is to be recorded, {KINDS[kind]}", is_short=True)
                     self._fault = ""
             elif " -> " not in text:  # facts are told as they are observed
                 self.say(text, is_short=True)
@@ -159,7 +159,7 @@ class _Teller:
         failed = isinstance(answer, BaseException)
         if call in _READS and not failed:
             return
-        text = f"{self._asked(call, args)}: {_said(answer)}" + (f" [{fault.replace('_', ' ')}]" if fault else "")
+        text = f"{self._asked(call, args)}: {_said(answer)}" + (f" [{KINDS[fault]}]" if fault else "")
         self.say(text, is_short=bool(fault) or failed)
 
     def _asked(self, call: str, args: tuple[Any, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from adapters.cli.commands import CODES
-from adapters.simulation.faults import CALLS
+from adapters.simulation.coverage import EFFECT_FAULTS, REACHABLE
 from adapters.simulation.seeds import KINDS
 from tests.cli.program import HEAD, Done, Folder
 
@@ -72,7 +72,8 @@ def test_the_document_has_what_is_promised(folder: Folder) -> None:
     assert next(iter(found)) == "schema"
     assert found["schema"] == "keyturn.simulation/1"
     assert (found["service"], found["strategy"], found["runs"], found["seed"]) == ("app-db", "alternating", 8, 3)
-    assert found["coverage"]["faults"]["total"] == sum(map(len, CALLS.values()))
+    totals = {name: found["coverage"][name]["total"] for name in ("transitions", "faults")}
+    assert totals == {"transitions": len(REACHABLE), "faults": len(EFFECT_FAULTS)}
     for name in ("transitions", "faults"):
         assert 0 < found["coverage"][name]["covered"] < found["coverage"][name]["total"]
     assert found["seconds"] > 0
@@ -162,7 +163,7 @@ def test_another_seed_is_another_result(folder: Folder) -> None:
 
 def test_only_the_faults_that_are_named_happen(folder: Folder) -> None:
     found = simulated(folder, "--strategy", "single", "--runs", "60", "--faults", "late,forgotten")
-    possible = sum(kind in ("late", "forgotten") for kinds in CALLS.values() for kind in kinds)
+    possible = sum(kind in ("late", "forgotten") for _, _, kind in EFFECT_FAULTS)
     assert 0 < found["coverage"]["faults"]["covered"] <= possible
     calm = simulated(folder, "--strategy", "single", *FEW, "--faults", "empty")
     assert calm["coverage"]["faults"]["covered"] == 0, "what people do by hand is a kind as well"

@@ -9,10 +9,23 @@ import pytest
 from msgspec.structs import replace
 
 from engine import events as e
-from engine.commands import StartRotation, closing, end_grace, go_back, opened, refuse_second, retry
+from engine.commands import (
+    StartRotation,
+    closing,
+    end_grace,
+    go_back,
+    in_the_way,
+    making_room,
+    opened,
+    refuse_second,
+    refused,
+    retry,
+    step_of,
+    withdrawn,
+)
 from engine.credential import Credential, Version, credential_id
-from engine.errors import IllegalCommand, InGrace, RotationOpen
-from engine.machine import State
+from engine.errors import IllegalCommand, InGrace, Rejected, RotationOpen
+from engine.machine import ENDED, State, following
 from engine.plan import Kind, LoginBudget, Strategy
 from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
@@ -34,10 +47,10 @@ def command(strategy: Strategy = Strategy.SINGLE, *logins: str, grace: int = 60,
 
 
 def begin(
-    wanted: StartRotation, on: Credential, *, open_rotation: Rotation | None = None
+    wanted: StartRotation, on: Credential, *, holder: Rotation | None = None
 ) -> tuple[e.RotationStarted, list[e.CredentialEvent]]:
     """Decide, and return the start and what the credential takes down."""
-    events, noted = opened(wanted, on, NEW, open_rotation=open_rotation, until="tomorrow")
+    events, noted = opened(wanted, on, NEW, holder=holder, now=seconds(190), until="tomorrow")
     (started,) = events
     assert isinstance(started, e.RotationStarted)
     return started, noted
@@ -144,7 +157,7 @@ def test_going_back_to_a_version_is_a_rotation_of_its_own_without_grace() -> Non
 def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
     """By the name of the one that is open, and its state."""
     with pytest.raises(RotationOpen) as caught:
-        begin(command(), credential(), open_rotation=rotation(state))
+        begin(command(), credential(), holder=rotation(state))
     assert str(ROTATION) in caught.value.message
     assert caught.value.fields["state"] == state
 
@@ -152,9 +165,64 @@ def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
 def test_in_grace_the_refusal_says_until_when() -> None:
     """And how to end it now."""
     with pytest.raises(InGrace) as caught:
-        refuse_second(rotation(State.GRACE), until="tomorrow")
+        refuse_second(rotation(State.GRACE), now=seconds(0), until="tomorrow")
     assert "until tomorrow" in caught.value.message
     assert f"keyturn retire {ROTATION}" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7_199, "119m"),
+        (7_200, "2h"),
+        (172_799, "47h"),
+        (172_800, "2d"),
+        (-5, "0s"),
+    ],
+)
+def test_a_refusal_says_since_when_at_which_step_and_who_drives(passed: float, told: str) -> None:
+    """As people say a length of time; a clock that was set back makes it no riddle."""
+    with pytest.raises(RotationOpen) as caught:
+        refuse_second(rotation(State.APPLYING), now=seconds(passed), until="")
+    assert f"which is applying (step apply, begun {told} ago, driven by host:1)." in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        (State.WAITING, "start"),
+        (State.STAGING, "stage"),
+        (State.GRACE, "end_grace"),
+        (State.ROLLING_BACK, "restore"),
+        (State.PAUSED, "paused"),
+        (State.ROLLBACK_FAILED, "rollback_failed"),
+    ],
+)
+def test_the_step_is_the_effect_that_is_outstanding(state: State, step: str) -> None:
+    """Where nothing happens until a person decides, it is that."""
+    assert step_of(rotation(state)) == step
+
+
+@pytest.mark.parametrize(
+    ("changes", "asks", "found"),
+    [
+        ({}, {}, None),
+        ({"open": ROTATION}, {}, ROTATION),
+        ({"open": ROTATION, "queued": NEW}, {}, ROTATION),
+        ({"open": ROTATION, "queued": NEW}, {"rotation_id": NEW}, ROTATION),
+        ({"open": ROTATION}, {"urgent": True}, ROTATION),
+        ({"queued": NEW}, {}, NEW),
+        ({"queued": NEW}, {"rotation_id": NEW}, None),
+        ({"queued": NEW}, {"urgent": True}, None),
+    ],
+)
+def test_the_open_one_is_in_the_way_of_all_and_the_one_that_waits_of_those_behind_it(
+    changes: dict[str, UUID], asks: dict[str, Any], found: UUID | None
+) -> None:
+    assert in_the_way(credential(**changes), **asks) == found
 
 
 # --- going back ------------------------------------------------------------------------------------------------
@@ -192,6 +260,34 @@ def test_a_failed_rotation_that_others_followed_stays_as_it_is(changes: dict[str
     """Going back would undo what came after it."""
     with pytest.raises(IllegalCommand, match="a later one exists"):
         go_back(rotation(State.FAILED), credential(**changes), command="rollback", reason="")
+
+
+# --- waiting for one's turn, making room -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [each for each in State if each is not State.WAITING])
+def test_only_what_waits_is_withdrawn(state: State) -> None:
+    with pytest.raises(IllegalCommand, match="abort is not possible"):
+        withdrawn(rotation(state), command="abort", reason="", now=moment())
+
+
+def test_a_request_that_is_refused_has_failed_with_what_was_wrong() -> None:
+    error = Rejected(what="taking over app-db", why="a login is there", advice="Correct it.")
+    events, noted = refused(rotation(State.WAITING), error, now=moment())
+    assert events == [
+        e.RotationFailed(e.Cause("start", "rejected", "taking over app-db: a login is there.", "Correct it."))
+    ]
+    assert noted == [e.RotationClosed(ROTATION, State.FAILED)]
+
+
+@pytest.mark.parametrize(
+    "state", [state for state in State if following(state, "RollbackStarted") and state not in ENDED]
+)
+def test_whatever_can_go_back_goes_back_to_make_room(state: State) -> None:
+    open_one = rotation(state)
+    changes, noted = making_room(open_one, None, credential(open=ROTATION), reason="leaked", now=moment())
+    assert changes == [(open_one, [e.RollbackStarted(automatic=False, reason="leaked")])]
+    assert noted == []
 
 
 # --- retrying, ending grace, closing ----------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_a_grace_period_that_a_person_ends_is_that_persons() -> None:
     rotation_id = operations.start(SERVICE, ENVIRONMENT, world.plan(), logins=world.logins)
     assert Runner(world.world()).drive(rotation_id, patience=never).state is State.GRACE
     operations.end_grace(rotation_id)
-    world.ended_early = True
+    world.ended_early.add(rotation_id)
     assert Runner(world.world()).drive(rotation_id, patience=never).state is State.COMPLETED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from adapters.simulation.faults import Fault
+from adapters.simulation.faults import KINDS, Fault
 from adapters.simulation.hands import Deed, Hand
 from adapters.simulation.scenario import Scenario, play
 from adapters.simulation.seeds import scenario_of
@@ -41,11 +41,11 @@ def test_a_calm_rotation_is_told_in_order() -> None:
 def test_a_lost_answer_a_death_and_a_look_are_told() -> None:
     """The answer is lost, the process dies; the next one looks before it asks again."""
     story = texts(told(Fault("target.apply", 1, "late", 2.0), Fault("target.probe", 1, "crash_before")))
-    asked = next(number for number, step in enumerate(story) if "[late]" in step)
-    assert story[asked] == "the target is asked to accept v1: no answer; it may have happened [late]"
+    asked = next(number for number, step in enumerate(story) if "happens later" in step)
+    assert story[asked] == f"the target is asked to accept v1: no answer; it may have happened [{KINDS['late']}]"
     rest = story[asked:]
     assert rest.index("the process died") < rest.index("process-2 begins")
-    assert "a look at v1: the process dies [crash before]" in rest
+    assert f"a look at v1: the process dies [{KINDS['crash_before']}]" in rest
     assert "a late effect landed" in rest
 
 
@@ -53,7 +53,7 @@ def test_trouble_is_what_a_short_story_has() -> None:
     """Faults and changes of state; what went as it should is in the whole story alone."""
     story = told(Fault("store.promote", 1, "error_before"))
     short, full = texts(story, full=False), texts(story)
-    assert "the store is asked to call v1 current: not now [error before]" in short
+    assert f"the store is asked to call v1 current: not now [{KINDS['error_before']}]" in short
     assert "recorded: promoted, now monitoring" in short
     assert "the store is given v1: done" not in short
     assert set(short) < set(full)
@@ -64,8 +64,8 @@ def test_what_the_log_refuses_and_what_people_do_is_told() -> None:
     faults = (Fault("log.append", 4, "disk_full"), Fault("log.append", 12, "abort"))
     scenario = Scenario(strategy=Strategy.DUAL, rotations=1, faults=faults, deeds=(Deed(3, Hand.REVOKE_CURRENT),))
     story = texts(tell(scenario), full=False)
-    assert "when this was to be recorded: disk full" in story
-    assert "when this was to be recorded: abort" in story
+    assert "when this is to be recorded, the log has no space" in story
+    assert "when this is to be recorded, an operator aborts the rotation" in story
     assert f"by hand: {Hand.REVOKE_CURRENT}" in story
 
 
