@@ -61,6 +61,10 @@ class SimulatedLog:
         links = (Link(each.position, content, each.hash) for each, content in pairs)
         return chain.verify(links, issued=self.head(), anchor=anchor)
 
+    def raw(self) -> bytes:
+        """Return the bytes of all facts, to search in them."""
+        return b"".join(content.state for content in self._contents)
+
     def _refuse_taken(self, facts: Sequence[Fact]) -> None:
         """Raise `Conflict`, naming the streams that have grown past the first fact meant for them."""
         heads: dict[UUID, int] = {}

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
 from adapters.simulation.hands import Deed
 from adapters.simulation.invariants import Violation
+from adapters.simulation.readers import Readers
 from adapters.simulation.world import Simulation
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
@@ -116,10 +116,10 @@ def play_in(world: Simulation, scenario: Scenario) -> Played:
     """Play a scenario in its world, in which nothing has happened yet."""
     if scenario.refresh is None:
         return Played(scenario, world, _violation(world, scenario))
-    consumers = Consumers(world, scenario.refresh)
-    world.onlookers.append(consumers)
+    readers = Readers(world, scenario.refresh)
+    world.onlookers.append(readers)
     violation = _violation(world, scenario)
-    return Played(scenario, world, violation, consumers.locked_out)
+    return Played(scenario, world, violation, readers.locked_out)
 
 
 def _violation(world: Simulation, scenario: Scenario) -> AssertionError | None:

@@ -29,6 +29,8 @@ _IN_A_ROW: Final = (1, 1, 1, 1, 2, 3, 5)
 """Calls that go wrong in a row: a system that is down is so for a while, and a wrong grant for every verification."""
 _SHARES: Final = (0.002, 0.2, 0.5, 0.98)
 """When a late effect lands, as shares of the attempt window: at once, soon, later, and at the last moment."""
+_ASTRAY: Final = 0.2
+"""Runs in which the new version does not work, beside whatever else goes wrong."""
 _BY_HAND: Final = 0.1
 """Runs in which people do something by hand; in these only what keyturn itself does is judged."""
 
@@ -53,6 +55,8 @@ def scenario_of(
     deeds: list[Deed] = []
     hands = [hand for name, hand in HANDS.items() if name in kinds]
     faults = _faults(source, chosen, kinds, late_longest=(plan.attempt_window if plan else 5 * SECOND) / SECOND)
+    if source.random() < _ASTRAY:
+        faults += _refused(source, kinds)
     if hands and (not faults or source.random() < _BY_HAND):
         deeds = [Deed(source.randint(1, 20), source.choice(hands)) for _ in range(source.randint(1, 2))]
         faults = [fault for fault in faults if fault.call not in WRITES][:3]
@@ -69,6 +73,15 @@ def scenario_of(
         refresh=refresh,
         seed=seed,
     )
+
+
+def _refused(source: random.Random, kinds: Sequence[str]) -> list[Fault]:
+    """Have one of the first verifications fail, and those after it, so that the way back is gone often enough."""
+    failing = [kind for kind in ("refused", "query", "unknown") if kind in kinds]
+    if not failing:
+        return []
+    kind, first = source.choice(failing), source.randint(1, 3)
+    return [Fault("target.verify", nth, kind) for nth in range(first, first + 3)]
 
 
 def _faults(source: random.Random, strategy: Strategy, kinds: Sequence[str], *, late_longest: float) -> list[Fault]:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from adapters.simulation import processes
 from adapters.simulation.faults import Fault
 from adapters.simulation.hands import Backup, Deed, back_up
+from adapters.simulation.invariants import check_log
 from adapters.simulation.log import SimulatedLog
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
@@ -291,6 +292,7 @@ class Simulation:
     def lead_on(self) -> None:
         """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2)."""
         processes.lead_on(self)
+        check_log(self)
 
 
 def _is_partial(faults: Sequence[Fault]) -> bool:

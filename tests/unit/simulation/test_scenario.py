@@ -9,8 +9,9 @@ import sys
 import msgspec
 import pytest
 
-from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
+from adapters.simulation.invariants import Violation, check_log
+from adapters.simulation.readers import Readers
 from adapters.simulation.scenario import OWN_MISTAKE, Played, Scenario, build, play
 from adapters.simulation.seeds import FAILING, HANDS, KINDS, scenario_of
 from adapters.simulation.subject import Subject, like
@@ -21,7 +22,7 @@ from engine.operations import Operations
 from engine.plan import LoginBudget, Plan, RetryClass, Strategy
 from engine.ports import TargetCapabilities
 from engine.runner import Runner, never
-from engine.values import SECOND, Microseconds
+from engine.values import SECOND, CredentialValue, Microseconds, Secret
 from tests.architecture.source import ROOT
 
 HEADS = """
@@ -125,7 +126,7 @@ def test_a_grace_period_has_to_outlast_what_consumers_take_to_read_again(grace: 
 def test_a_grace_period_that_a_person_ends_is_that_persons() -> None:
     """Who runs `keyturn retire` answers for it."""
     world = build(Scenario(strategy=Strategy.DUAL))
-    world.onlookers.append(Consumers(world, HOUR))
+    world.onlookers.append(Readers(world, HOUR))
     operations = Operations(world.world())
     rotation_id = operations.start(SERVICE, ENVIRONMENT, world.plan(), logins=world.logins)
     assert Runner(world.world()).drive(rotation_id, patience=never).state is State.GRACE
@@ -141,6 +142,19 @@ def test_how_long_consumers_were_locked_out_is_measured() -> None:
     assert 0 < calm.locked_out < SECOND
     assert play(Scenario(strategy=Strategy.SINGLE, refresh=HOUR, faults=down)).locked_out > SECOND
     assert play(Scenario(strategy=Strategy.DUAL, refresh=HOUR, faults=down)).locked_out == 0
+
+
+def test_what_stands_in_the_log_is_judged_at_the_end() -> None:
+    """A secret in it, or a chain that is broken, however well everything else went."""
+    world = play(Scenario(strategy=Strategy.SINGLE, rotations=1)).world
+    check_log(world)
+    world.seen_values["v9"] = CredentialValue("app", Secret("simulation"))  # the name of the actor of every fact
+    with pytest.raises(Violation, match="I9"):
+        check_log(world)
+    del world.seen_values["v9"]
+    world.log._recorded[2] = msgspec.structs.replace(world.log._recorded[2], hash=bytes(32))
+    with pytest.raises(Violation, match="I11: the chain is broken at 3"):
+        check_log(world)
 
 
 def test_an_invariant_is_told_from_a_mistake_of_the_program() -> None:

@@ -1,7 +1,7 @@
-"""What consumers go through: those that re-read every so often what the store calls current, and log in with it.
+"""Consumers at their worst: who read just before another version became current has the old one until the next time.
 
-Rule: only the worst case is looked at: a consumer that read just before another version became current has the old one
-until it reads again. One that comes fresh has what the store calls current.
+Rule: no instance is simulated. What is looked at is the policy: whether a grace period outlasts the time until they
+re-read, and how long one that comes fresh is refused with what the store calls current.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
 
 
-class Consumers:
-    """The consumers of one world; told of every append."""
+class Readers:
+    """Those who re-read the credential of one world every so often; told of every append."""
 
     def __init__(self, world: Simulation, refresh: Microseconds) -> None:
         self.locked_out = Microseconds(0)
