@@ -31,6 +31,7 @@ class Readers:
         self._refresh = refresh
         self._promoted: dict[UUID, int] = {}
         self._refused_since: int | None = None
+        self._judged: object = None
 
     def __call__(self, recorded: Sequence[Recorded]) -> None:
         """Look how they are after an append; raises `Violation` where some are refused because of a grace period."""
@@ -68,6 +69,9 @@ class Readers:
 
     def _measure(self) -> None:
         world = self._world
+        if world.judged is self._judged:
+            return  # nothing has changed since
+        self._judged = world.judged
         current = world.value(world.store.versions(world.path).current) or (world.initial if world.takeover else None)
         if current is None or world.accepts(current):
             if self._refused_since is not None:

@@ -56,7 +56,7 @@ def scenario_of(
     hands = [hand for name, hand in HANDS.items() if name in kinds]
     faults = _faults(source, chosen, kinds, late_longest=(plan.attempt_window if plan else 5 * SECOND) / SECOND)
     if source.random() < _ASTRAY:
-        faults += _refused(source, kinds)
+        faults += _astray(source, chosen, kinds)
     if hands and (not faults or source.random() < _BY_HAND):
         deeds = [Deed(source.randint(1, 20), source.choice(hands)) for _ in range(source.randint(1, 2))]
         faults = [fault for fault in faults if fault.call not in WRITES][:3]
@@ -75,13 +75,17 @@ def scenario_of(
     )
 
 
-def _refused(source: random.Random, kinds: Sequence[str]) -> list[Fault]:
-    """Have one of the first verifications fail, and those after it, so that the way back is gone often enough."""
+def _astray(source: random.Random, strategy: Strategy, kinds: Sequence[str]) -> list[Fault]:
+    """Have one of the first verifications fail, and those after it, and the way back be no smooth one either."""
     failing = [kind for kind in ("refused", "query", "unknown") if kind in kinds]
     if not failing:
         return []
     kind, first = source.choice(failing), source.randint(1, 3)
-    return [Fault("target.verify", nth, kind) for nth in range(first, first + 3)]
+    found = [Fault("target.verify", nth, kind) for nth in range(first, first + 3)]
+    backward = [kind for kind in kinds_at("target.restore", strategy) if kind in kinds]
+    if backward:
+        found.append(Fault("target.restore", 1, source.choice(backward)))
+    return found
 
 
 def _faults(source: random.Random, strategy: Strategy, kinds: Sequence[str], *, late_longest: float) -> list[Fault]:
