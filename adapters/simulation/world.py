@@ -12,12 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from uuid import UUID
 
-from adapters.event_store.memory import MemoryEventLog
+from msgspec.structs import replace
+
 from adapters.simulation import processes
 from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
 from adapters.simulation.follower import Follower
 from adapters.simulation.hands import Backup, Deed, back_up
+from adapters.simulation.invariants import check_log
+from adapters.simulation.log import SimulatedLog
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
 from adapters.simulation.shelves import STORES, RememberedPlace, StoreKind
@@ -27,6 +30,7 @@ from adapters.simulation.watch import Watch
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine.credential import Version
+from engine.facts import Recorded
 from engine.machine import ENDED, State
 from engine.performance import Binding, World
 from engine.plan import Plan, Strategy
@@ -54,6 +58,7 @@ class Simulation:
         options: MemoryOptions | None = None,
         automatic: bool = True,
         deeds: Sequence[Deed] = (),
+        policy: Plan | None = None,
         around: Callable[[Any], Any] = lambda target: target,
         nodes: int = 1,
         store: StoreKind = StoreKind.FULL,
@@ -66,10 +71,12 @@ class Simulation:
         self.seed = seed
         self.takeover = takeover
         self.fresh = fresh
-        self.automatic = automatic
+        self.policy = policy
+        """The policy of every rotation; None is `plan`'s own."""
+        self.automatic = policy.rollback_automatic and policy.rollback_on_verification_failure if policy else automatic
         self.clock = SimulatedClock()
         self.entropy = SeededEntropy(seed)
-        self.log = MemoryEventLog()
+        self.log = SimulatedLog()
         self.store_kind = store
         self.store = STORES[store]()
         self.place = RememberedPlace()
@@ -109,11 +116,15 @@ class Simulation:
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
         self.used: set[Fault] = set()
+        self.onlookers: list[Callable[[Sequence[Recorded]], None]] = []
+        """Told of every append, after it was folded and checked."""
         self.story: list[str] = []
         self.trace: list[Step] = []
         self.pairs: set[tuple[State, str]] = set()
         self.seen_values: dict[str, CredentialValue] = {}
         self.gone: set[str] = set()
+        self.judged: object = None
+        """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
         self.forgot_orphan = False
@@ -268,6 +279,9 @@ class Simulation:
 
     def plan(self) -> Plan:
         """Return the plan of a rotation here."""
+        if self.policy is not None:
+            places = (self.place.name,) if self.policy.places else ()
+            return replace(self.policy, store="memory", path=PATH, places=places)
         overlap = self.strategy in (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
         return Plan(
             strategy=self.strategy,
@@ -295,6 +309,7 @@ class Simulation:
     def lead_on(self) -> None:
         """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2)."""
         processes.lead_on(self)
+        check_log(self)
 
 
 def _is_partial(faults: Sequence[Fault]) -> bool:

@@ -50,6 +50,7 @@ COMMAND_OPTIONS = {
     "audit verify": set(),
     "audit export": set(),
     "machine": {"--format"},
+    "simulate": {"--all", "--strategy", "--runs", "--seed", "--faults", "--story", "--refresh", "--jobs"},
     "doctor": set(),
     "adapters": set(),
 }
@@ -61,6 +62,7 @@ CHOICES = {
     ("rotate", "--on-conflict"): ["reject", "queue", "replace", "concurrent"],
     ("secret get", "--field"): ["username", "password", "url"],
     ("machine", "--format"): ["mermaid", "table", "json"],
+    ("simulate", "--strategy"): ["single", "alternating", "dual", "issue", "script"],
 }
 
 EXIT_CODES = {
