@@ -28,24 +28,16 @@ _REASONS: Final[dict[str, dict[State, str]]] = {
         State.SOAKING: "WavePassed RolloutPaused RollbackStarted RotationFailed",
     },
     "it does not soak, see above": {State.SOAKING: "OwnerChanged EffectPostponed LoginTried"},
-    "nobody asks for a pause": {
-        State.STAGING: "PauseRequested",
-        State.APPLYING: "PauseRequested",
-        State.VERIFYING: "PauseRequested",
-        State.DISTRIBUTING: "RolloutPaused",
-        State.PAUSED: "RolloutResumed RollbackStarted RotationFailed OwnerChanged EffectPostponed LoginTried",
-    },
+    "while it rests nothing is performed": {State.PAUSED: "RotationFailed OwnerChanged EffectPostponed LoginTried"},
     "nobody waits in a queue": {State.WAITING: "RotationRequested RotationCancelled RotationFailed"},
-    "it is passed through within one append": {
-        State.DISTRIBUTING: "OwnerChanged RollbackStarted RotationFailed EffectPostponed LoginTried",
-    },
     "there only the log is asked, and an error of the log ends the process": {
+        State.DISTRIBUTING: "EffectPostponed RotationFailed LoginTried",
         State.MONITORING: "EffectPostponed RotationFailed LoginTried",
         State.GRACE: "EffectPostponed RotationFailed LoginTried",
     },
     "there no login is tried that may be refused": {State.STAGING: "LoginTried", State.PROMOTING: "LoginTried"},
-    "behind the point of no return the only way is forward": {State.RETIRING: "RotationFailed"},
-    "nobody gives a rollback up, or looks around while it rests": {
+    "nobody gives up, or looks around while it rests": {
+        State.RETIRING: "RotationFailed",
         State.ROLLBACK_FAILED: "RollbackAbandoned LoginTried",
     },
     "older versions of keyturn recorded it there": {
@@ -73,6 +65,7 @@ EFFECT_CALLS: Final[dict[str, tuple[str, ...]]] = {
     Effect.PROBE: (*_LOOKS, "target.probe", "target.retire"),
     Effect.APPLY: (*_LOOKS, "target.apply", "store.stage"),
     Effect.VERIFY: (*_LOOKS, "target.verify"),
+    Effect.DISTRIBUTE: ("log.append",),
     Effect.PROMOTE: (*_LOOKS, "store.promote", "place.publish"),
     Effect.MONITOR: ("log.append",),
     Effect.END_GRACE: ("log.append",),
@@ -89,7 +82,7 @@ EFFECT_CALLS: Final[dict[str, tuple[str, ...]]] = {
     ),
     Effect.VERIFY_ROLLBACK: (*_LOOKS, "target.probe"),
 }
-"""The calls that are made in each effect. `distribute` is passed through within one append, `soak` needs waves."""
+"""The calls that are made in each effect. `soak` needs waves."""
 
 EFFECT_FAULTS: Final = frozenset(
     (effect, call, kind) for effect, calls in EFFECT_CALLS.items() for call in calls for kind in CALLS[call]

@@ -61,12 +61,14 @@ KINDS: Final[dict[str, str]] = {
     "rollback": "an operator rolls the rotation back",
     "retry": "an operator has the rollback tried again",
     "retire": "an operator ends the grace period",
+    "pause": "an operator has the rotation rest",
+    "continue": "an operator lets a resting rotation go on",
     "disk_full": "the log has no space",
     "other_first": "another process appends first",
 }
 """Every kind of fault, in words."""
 
-PEOPLE: Final = ("abort", "rollback", "retry", "retire")
+PEOPLE: Final = ("abort", "rollback", "retry", "retire", "pause", "continue")
 """What operators in other processes do at that moment; then the call goes on."""
 
 DEATHS: Final = ("crash_before", "crash_after")

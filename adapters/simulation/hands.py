@@ -91,7 +91,7 @@ def act(world: Simulation, hand: Hand) -> None:
                 accounts.accounts = copy.deepcopy(backup)
         case Hand.RESTORE_STORE:
             _lose(world)
-            world.store = put_back(_backup(world).shelf, world.path, world.store_kind)
+            world.store = put_back(_backup(world).shelf, world.path, world.store_kind, lambda: Instant(world.clock.at))
 
 
 def _backup(world: Simulation) -> Backup:
@@ -128,7 +128,7 @@ def _keep(world: Simulation, versions: list[str]) -> None:
     held = image_of(world.store, world.path)
     values = {version: value for version, value in held.values.items() if version in versions}
     current = held.current if held.current in values else None
-    world.store = put_back(Shelf(values, current), world.path, world.store_kind)
+    world.store = put_back(Shelf(values, current), world.path, world.store_kind, lambda: Instant(world.clock.at))
 
 
 def put_right(world: Simulation, rotation: Rotation) -> None:

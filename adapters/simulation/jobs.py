@@ -17,7 +17,7 @@ from adapters.simulation.processes import until_a_person_looks
 from adapters.simulation.trace import Happening
 from adapters.simulation.world import Simulation
 from engine.errors import KeyturnError
-from engine.machine import ENDED, State
+from engine.machine import ENDED
 from engine.operations import Operations
 from engine.performance import World
 from engine.plan import Strategy
@@ -80,9 +80,8 @@ def resume(crowd: Crowd, member: Member) -> None:
 
 
 def drive(world: Simulation, fresh: World, rotation: Rotation) -> bool:
-    """Drive a rotation, have its rollback tried again where it rests, and tell whether it ended."""
-    if rotation.state is State.ROLLBACK_FAILED:
-        Operations(fresh).retry(rotation.id, reason=people.REASON)
+    """Drive a rotation, set it going where it rests, and tell whether it ended."""
+    people.set_going(Operations(fresh), rotation)
     ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
     if world.touched and ended.state not in ENDED:
         put_right(world, ended)

@@ -44,11 +44,23 @@ def decide(world: Simulation, operations: Operations, rotation: Rotation, kind: 
             operations.go_back(rotation.id, command=kind, reason=REASON)
         case "retry":
             operations.retry(rotation.id, reason=REASON)
+        case "pause":
+            operations.pause(rotation.id, reason=REASON)
+        case "continue":
+            operations.let_go_on(rotation.id, reason=REASON)
         case _:
             assert kind == "retire", kind
             if rotation.state is State.GRACE:
                 world.ended_early.add(rotation.id)
             operations.end_grace(rotation.id, reason=REASON)
+
+
+def set_going(operations: Operations, rotation: Rotation) -> None:
+    """Be the person whom a resting rotation waits for; nobody is waited for in any other state."""
+    if rotation.state is State.ROLLBACK_FAILED:
+        operations.retry(rotation.id, reason=REASON)
+    elif rotation.state is State.PAUSED:
+        operations.let_go_on(rotation.id, reason=REASON)
 
 
 def come_first(world: Simulation) -> None:

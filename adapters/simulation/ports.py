@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
-from adapters.simulation.faults import CALLS, JUMPS, PEOPLE, SLOW, WRITES, Crash, Disk, Fault
+from adapters.simulation.faults import CALLS, JUMPS, PEOPLE, SLOW, Crash, Disk, Fault
 from adapters.simulation.surroundings import Process, SimulatedClock
 from adapters.stores.shelf import Shelf
 from engine.errors import OwnLoginRejected, PortError, Rejected, Unavailable, Uncertain
@@ -77,7 +77,7 @@ class Faulty:
     def _call(self, call: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         watcher = self._watcher
         fault = watcher.enter(call, args, kwargs, self._process)
-        if call in WRITES and watcher.clock.offset:
+        if watcher.clock.offset and kwargs.get("deadline") is not None:
             kwargs["deadline"] = watcher.clock.true_time_of(kwargs["deadline"])
         effect = partial(getattr(self._real(), method), *args, **kwargs)
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from adapters.simulation import people
 from adapters.simulation.faults import WRITES, Crash
 from adapters.simulation.hands import is_dead_end, put_right
 from adapters.simulation.invariants import Violation, check_end
@@ -52,8 +53,7 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 begun = operations.start(*world.names, world.plan(), logins=world.logins, to=to)
                 rotation = operations.rotation(begun)
             begun = rotation.id
-            if rotation.state is State.ROLLBACK_FAILED:
-                operations.retry(rotation.id, reason="simulated operator")
+            people.set_going(operations, rotation)
             ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
             if ended.state in ENDED:
                 return ended

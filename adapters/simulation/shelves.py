@@ -5,6 +5,7 @@ Rule: what a store means stands in adapters/stores; here it is only copied, put 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -56,9 +57,9 @@ def image_of(store: Any, path: str) -> Shelf:
     return Shelf(values, held.current, held.pending, held.previous)
 
 
-def put_back(image: Shelf, path: str, kind: StoreKind) -> MemoryStore:
+def put_back(image: Shelf, path: str, kind: StoreKind, now: Callable[[], Instant]) -> MemoryStore:
     """Return a store that holds what was copied."""
-    store = STORES[kind]()
+    store = STORES[kind](now=now)
     for version, value in image.values.items():
         store.stage(path, version, value)
     for before, label in ((None, image.previous), (image.previous, image.current)):

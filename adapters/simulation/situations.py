@@ -267,6 +267,11 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
         lambda source: Course((Fault(source.choice(["store.promote", "place.publish"]), 1, "abort"),)),
     ),
     Situation(
+        "operator has it rest, and it goes on",
+        _fact("RolloutResumed"),
+        _on(("target.apply", 1, "pause")),
+    ),
+    Situation(
         "operator rolls back in grace", _command("abort", "rollback", state=State.GRACE), _on((*GRACE_ENDS, "rollback"))
     ),
     Situation(

@@ -78,7 +78,7 @@ class Simulation:
         self.entropy = SeededEntropy(seed)
         self.log = SimulatedLog()
         self.store_kind = store
-        self.store = STORES[store]()
+        self.store = STORES[store](now=lambda: Instant(self.clock.at))
         self.place = RememberedPlace()
         self.logins = ("app_a", "app_b") if strategy is Strategy.ALTERNATING else ("app",)
         self.accounts: list[SimulatedAccounts] = []

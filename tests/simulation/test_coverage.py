@@ -27,6 +27,7 @@ def _ways(strategy: Strategy) -> Iterator[tuple[list[Fault], dict[str, Any]]]:
     yield [Fault("target.apply", 1, "crash_after"), Fault("log.append", 4, "abort")], {}
     yield [Fault("place.publish", 1, "rejected")], {}
     yield [Fault("log.append", 9, "abort")], {}
+    yield [Fault("target.apply", 1, "pause")], {}
     yield [], {"takeover": True, "options": MemoryOptions(shows_restorable=strategy is not Strategy.ISSUE)}
 
 
@@ -81,5 +82,5 @@ def test_what_is_seen_although_it_cannot_be_is_told() -> None:
 
 def test_every_effect_and_every_kind_has_its_entry() -> None:
     """An effect or a kind that is added fails here until it is said what it calls, and what it means."""
-    assert set(EFFECT_CALLS) - {"begin"} == set(Effect) - {Effect.DISTRIBUTE, Effect.SOAK}
+    assert set(EFFECT_CALLS) - {"begin"} == set(Effect) - {Effect.SOAK}
     assert set(KINDS) == {kind for kinds in CALLS.values() for kind in kinds}
