@@ -14,7 +14,7 @@ from adapters.simulation.hands import is_dead_end, put_right
 from adapters.simulation.invariants import Violation, check_end
 from adapters.simulation.trace import Happening
 from engine.credential import Version
-from engine.errors import KeyturnError
+from engine.errors import KeyturnError, NoWayBack
 from engine.machine import ENDED, State
 from engine.operations import Operations
 from engine.plan import Strategy
@@ -52,6 +52,9 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 begun = operations.start(*world.names, world.plan(), logins=world.logins, to=to)
                 rotation = operations.rotation(begun)
             begun = rotation.id
+            if rotation.state is State.ROLLBACK_FAILED and rotation.cause and rotation.cause.kind == NoWayBack.kind:
+                operations.abandon(rotation.id, reason="simulated operator")
+                continue
             if rotation.state is State.ROLLBACK_FAILED:
                 operations.retry(rotation.id, reason="simulated operator")
             ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
