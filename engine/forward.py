@@ -202,8 +202,7 @@ def promote(performance: Performance) -> None:
     until = performance.begin_attempt(rotation.candidate, "")
     performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label, deadline=until)
     if rotation.plan.places:
-        performance.record(performance.end_attempt())
-        until = performance.begin_attempt(rotation.candidate, "")
+        until = performance.begin_attempt(rotation.candidate, "", after=[performance.end_attempt()])
         publish(performance, value, version=rotation.candidate, places=rotation.plan.places, deadline=until)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])

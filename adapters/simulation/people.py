@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adapters.simulation.trace import Happening
 from engine import events as e
-from engine.errors import Conflict, IllegalCommand
+from engine.errors import Conflict, IllegalCommand, NoWayBack
 from engine.machine import State, rests
 from engine.operations import Operations
 from engine.performance import Performance
@@ -57,7 +57,9 @@ def decide(world: Simulation, operations: Operations, rotation: Rotation, kind: 
 
 def set_going(operations: Operations, rotation: Rotation) -> None:
     """Be the person whom a resting rotation waits for; nobody is waited for in any other state."""
-    if rotation.state is State.ROLLBACK_FAILED:
+    if rotation.state is State.ROLLBACK_FAILED and rotation.cause and rotation.cause.kind == NoWayBack.kind:
+        operations.abandon(rotation.id, reason=REASON)
+    elif rotation.state is State.ROLLBACK_FAILED:
         operations.retry(rotation.id, reason=REASON)
     elif rotation.state is State.PAUSED:
         operations.let_go_on(rotation.id, reason=REASON)
