@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -202,6 +203,22 @@ def test_a_story_is_told_step_by_step(folder: Folder) -> None:
     document = simulated(folder, "--strategy", "single", "--story", "0")
     assert (document["runs"], document["seed"], document["violations"]) == (1, 0, [])
     assert document["steps"] == calm.out.splitlines()[1:-1]
+
+
+def test_the_command_that_is_named_tells_the_run_that_was_found(folder: Folder) -> None:
+    """With the same trouble, the same consumers and the same configuration, or it would be another run."""
+    other = folder.path / "other file.yaml"
+    configured(folder, SHORT_GRACE).config.rename(other)
+    options = ("--faults", "late,twice", "--refresh", "30m", "--config", str(other))
+    (violation,) = simulated(folder, "app-db", *FEW, *options, code=3)["violations"]
+    words = shlex.split(violation["next"])
+    assert words[:2] == ["keyturn", "simulate"]
+    for option in options:
+        assert option in words
+    told = folder.run(*words[1:])
+    assert told.code == 3
+    assert told.out.splitlines()[-1].endswith(violation["message"])
+    folder.configure("app-db")
 
 
 @pytest.mark.parametrize(
