@@ -119,7 +119,8 @@ def _unknown(service: str, environment: str) -> dict[str, Any]:
     empty = dict.fromkeys(
         ("version", "rotation_id", "waiting", "last_rotated_at", "last_outcome", "grace_until", "error")
     )
-    return {"service": service, "environment": environment, "state": NEVER_ROTATED, "restore_points": [], **empty}
+    named = {"service": service, "environment": environment, "state": NEVER_ROTATED}
+    return {**named, "restore_points": [], "next": [], **empty}
 
 
 def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
@@ -137,4 +138,5 @@ def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
         "restore_points": entry["restore_points"],
         "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
         "error": entry["error"],
+        "next": entry["next"],
     }

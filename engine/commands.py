@@ -14,9 +14,10 @@ from engine import events as e
 from engine.credential import Credential, Version
 from engine.errors import IllegalCommand, InGrace, PortError, RotationOpen
 from engine.events import CredentialEvent, RotationEvent
+from engine.leaving import in_words, ways_out
 from engine.machine import State, following, rests
 from engine.plan import Kind, Plan, Strategy
-from engine.policies import can_go_back
+from engine.policies import can_go_back, is_stuck
 from engine.process import EFFECTS
 from engine.rotation import Rotation
 from engine.values import SECOND, Instant, Microseconds, Moment
@@ -118,7 +119,7 @@ def refuse_second(rotation: Rotation, *, now: Instant, until: str) -> NoReturn:
     }
     if rotation.state is State.GRACE:
         raise InGrace(**told, until=until)
-    raise RotationOpen(**told, state=rotation.state)
+    raise RotationOpen(**told, state=rotation.state, advice=in_words(ways_out(rotation)))
 
 
 def step_of(rotation: Rotation) -> str:
@@ -238,6 +239,45 @@ def retry(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
     return [e.RollbackRetried(reason=reason)]
 
 
+def pause(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on resting before anybody is given the candidate; nothing where it rests, or is about to.
+
+    Before the candidate is verified it is only asked for. Raises `IllegalCommand` where it is too late.
+    """
+    if rotation.state is State.PAUSED or rotation.pausing:
+        return []
+    if following(rotation.state, "PauseRequested") is not None:
+        return [e.PauseRequested(reason=reason)]
+    _require(rotation, "RolloutPaused", "pause")
+    return [e.RolloutPaused(reason=reason)]
+
+
+def let_go_on(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on letting a paused rotation go on; raises `IllegalCommand` in any other state."""
+    if rotation.pausing:
+        raise IllegalCommand(
+            command="continue",
+            state=f"{rotation.state}: a pause is only requested",
+            rotation_id=rotation.id,
+            advice=f"It rests when the candidate is verified; keyturn resume {rotation.id} drives it there.",
+        )
+    _require(rotation, "RolloutResumed", "continue")
+    return [e.RolloutResumed(reason=reason)]
+
+
+def abandon(rotation: Rotation, *, reason: str, now: Moment) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on giving up what cannot go on: going back that failed, or retiring that has had its tries.
+
+    The rotation is over, its credential free, and nothing is changed outside. Raises `IllegalCommand` elsewhere.
+    """
+    if is_stuck(rotation) and rotation.cause is not None:
+        events: list[RotationEvent] = [e.RotationFailed(cause=rotation.cause, reason=reason)]
+    else:
+        _require(rotation, "RollbackAbandoned", "giving up")
+        events = [e.RollbackAbandoned(reason=reason)]
+    return events, [closing(rotation, State.FAILED, now=now)]
+
+
 def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
     """Decide on ending a grace period now; raises `IllegalCommand` in any other state."""
     _require(rotation, "GraceEnded", "retire")
@@ -247,10 +287,10 @@ def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
 def closing(rotation: Rotation, outcome: State, *, now: Moment) -> e.RotationClosed:
     """Return what a rotation that ends leaves to its credential: attempts and logins that still count."""
     open_attempts = [attempt.fence for attempt in rotation.attempts if not attempt.closed]
-    window = rotation.plan.login_budget.window if rotation.plan.login_budget else Microseconds(0)
+    budget = rotation.plan.login_budget
     return e.RotationClosed(
         rotation_id=rotation.id,
         outcome=outcome,
         fences=tuple(f for f in (*rotation.fences, *open_attempts) if f.limit.left(now)),
-        tries=tuple(use for use in rotation.tries if use.counts_until(window).left(now)),
+        tries=tuple(use for use in rotation.tries if budget and use.counts_until(budget.window).left(now)),
     )

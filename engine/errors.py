@@ -84,6 +84,15 @@ class Rejected(PortError):
     """
 
 
+class NoWayBack(Rejected):
+    """{what}: {why}.
+
+    Trying again cannot help: what would be gone back to is lost for good, or there is nothing.
+    """
+
+    exit_code = ExitCode.PERSON_NEEDED
+
+
 class OwnLoginRejected(Rejected):
     """{what}: {why}.
 
@@ -126,11 +135,18 @@ class InGrace(KeyturnError):
     hint = "keyturn retire {rotation_id} ends the grace period now; keyturn rollback {service} goes back."
 
 
-class OwnedElsewhere(KeyturnError):
-    """Rotation {rotation_id} is being driven by another process ({owner})."""
+class NoRoom(KeyturnError):
+    """{service} ({environment}) has no room for another version: the target holds {held}."""
 
     exit_code = ExitCode.REFUSED
-    hint = "Wait for it, or stop that process and run: keyturn resume {rotation_id}."
+    hint = "keyturn rollback {service} takes away what rotation {rotation_id} left there; then rotate again."
+
+
+class OwnedElsewhere(KeyturnError):
+    """Rotation {rotation_id} is being driven by another process ({owner}; {lease})."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Wait for it, or end that process; keyturn resume {rotation_id} then drives it on."
 
 
 class NoSuchService(KeyturnError):

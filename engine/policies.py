@@ -30,14 +30,20 @@ def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
 def can_go_back(rotation: Rotation) -> bool:
     """Tell whether there is something to go back to.
 
-    Where the store called nothing current before, a rotation can be undone until promotion begins: then there is
-    nothing else to call current. Without an earlier version, and where a login holds one value, it can be
-    undone until that may have been replaced: a candidate that is taken away then leaves nothing that works.
+    Where the store called nothing current before, a rotation can be undone until the store may call the candidate
+    current: then there is nothing else to call current. Without an earlier version, and where a login holds one
+    value, it can be undone until that may have been replaced: a candidate that is taken away then leaves nothing
+    that works.
     """
-    if rotation.promotable and rotation.label is None:
+    if rotation.promotable and rotation.label is None and rotation.labelled:
         return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
     return rotation.previous is not None or adds or not rotation.attempted
+
+
+def is_stuck(rotation: Rotation) -> bool:
+    """Tell whether retiring has had its tries: it goes on for as long as it is driven, and a person should look."""
+    return rotation.state is State.RETIRING and rotation.failures >= rotation.plan.effect_attempts
 
 
 def cause_of(effect: Effect, error: PortError) -> Cause:

@@ -1,8 +1,8 @@
 """The runner: load, look up the next effect, perform it through a port, append the outcome, repeat.
 
 Rule 1: the only code that calls ports on behalf of a rotation, with forward.py and backward.py.
-Rule 2: the only code that catches the three outcomes, but for the start of a rotation that waited (operations.py);
-what follows is decided in policies.py.
+Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. Outside of
+effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ def never(rotation: Rotation, wait: Wait) -> bool:
     return False
 
 
+def endlessly(rotation: Rotation) -> bool:
+    """Never have enough: retiring is tried for as long as it is waited for."""
+    return False
+
+
 class Runner:
     """Drives rotations, one at a time, in this process."""
 
@@ -55,9 +60,10 @@ class Runner:
         rotation_id: UUID,
         *,
         patience: Callable[[Rotation, Wait], bool] = never,
+        enough: Callable[[Rotation], bool] = endlessly,
         given: Secret | None = None,
     ) -> Rotation:
-        """Drive a rotation until it rests, or until it has to wait longer than `patience` allows.
+        """Drive a rotation until it rests, was tried `enough`, or has to wait longer than `patience` allows.
 
         `given` is the value of a candidate that the user brought. Raises `NoSuchRotation`,
         `OwnedElsewhere` where a live process drives it, and `Fenced` where one took it over.
@@ -66,22 +72,24 @@ class Runner:
         if rests(rotation.state):
             return rotation
         with self._world.hold(rotation_id) as held:
-            return self._drive(rotation_id, patience=patience, given=given, held=held)
+            return self._drive(rotation_id, patience=patience, enough=enough, given=given, held=held)
 
     def _drive(
         self,
         rotation_id: UUID,
         *,
         patience: Callable[[Rotation, Wait], bool],
+        enough: Callable[[Rotation], bool],
         given: Secret | None,
         held: Callable[[], None],
     ) -> Rotation:
         epoch = 0
         while True:
             rotation = self._load(rotation_id)
+            held()  # One that was taken over stops here, whatever became of the rotation meanwhile.
             now = self._world.clock.now()
             due = next_effect(rotation, now)
-            if due is None:
+            if due is None or enough(rotation):
                 return rotation
             if isinstance(due, Wait):
                 if not patience(rotation, due):
@@ -91,7 +99,6 @@ class Runner:
                 continue
             if epoch and rotation.epoch != epoch:
                 raise Fenced(rotation_id=rotation_id)
-            held()
             try:
                 performance = Performance(self._world, rotation, given=given, held=held)
                 if rotation.owner != self._world.owner:

@@ -16,7 +16,9 @@ COMMANDS = {
     "rotate": ("rotate:rotate", "Rotate the credential of one or several services."),
     "rollback": ("rollback:rollback", "Go back to the previous version, or to the one at an event (#41) or a time."),
     "resume": ("resume:resume", "Drive interrupted rotations on; without a name, every unfinished one."),
-    "abort": ("resume:abort", "Take an open rotation back, or withdraw one that waits for its turn."),
+    "pause": ("pausing:pause", "Have a rotation rest before anybody is given the new version."),
+    "continue": ("pausing:go_on", "Let a paused rotation go on."),
+    "abort": ("resume:abort", "Take an open rotation back, withdraw one that waits, or give up what cannot go back."),
     "retry": ("resume:retry", "Try a rollback that failed again."),
     "retire": (
         "resume:retire",

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from adapters.cli.driving import ROTATION, Patience, drive, driven, exit_code, report, trouble
+from adapters.cli.driving import Patience, drive, driven
+from adapters.cli.outcome import exit_code, report, show_document, trouble
 from adapters.cli.ready import require_drivable, require_ready
 from adapters.cli.refusals import SameCredential, ValueCannotWait
 from adapters.cli.starting import Asked, begin, finish, ready, start
@@ -21,7 +22,6 @@ from engine.operations import Request
 from engine.ports import Clock
 from engine.rotation import Rotation
 from engine.values import SECOND, Deadline, Microseconds, deadline_after
-from projections.rotations import rotation_document
 from projections.times import to_text
 
 if TYPE_CHECKING:
@@ -265,22 +265,25 @@ def _still_waiting(session: Session, rotation: Rotation) -> ExitCode:
     holder = session.installation.operations.open_rotation(rotation.service, rotation.environment)
     code, message, advice = ExitCode.STILL_RUNNING, *trouble(rotation, ExitCode.STILL_RUNNING)
     withdraws = f"keyturn abort {rotation.id} withdraws it."
-    if holder is not None and _is_stuck(holder):
+    if holder is not None and exit_code(holder) in (ExitCode.PERSON_NEEDED, ExitCode.RESTING):
         code = exit_code(holder)
-        message = f"it waits for rotation {holder.id}, which is {holder.state} and needs you."
+        message = f"it waits for rotation {holder.id}, which is {holder.state} and needs you{_why(holder)}."
         advice = f"{trouble(holder, code)[1].strip()} {withdraws}"
     elif holder is not None and holder.grace is not None and holder.state is State.GRACE:
         message = f"it waits for rotation {holder.id}, which is in grace until {to_text(holder.grace.wall)}."
         advice = f"keyturn resume starts it then; keyturn retire {holder.id} ends the grace period now; {withdraws}"
     elif holder is not None:
-        why = f": {holder.cause.message.rstrip('.')}" if holder.cause and holder.failures else ""
-        message = f"it waits for rotation {holder.id}, which is {holder.state}{why}."
+        message = f"it waits for rotation {holder.id}, which is {holder.state}{_why(holder)}."
         advice = f"keyturn resume drives both on; {withdraws}"
     if session.console.json:
-        session.console.document(ROTATION, rotation_document(rotation))
+        show_document(session, rotation)
     where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
     session.console.trouble(message, where=where, advice=advice)
     return code
+
+
+def _why(holder: Rotation) -> str:
+    return f": {holder.cause.message.rstrip('.')}" if holder.cause and holder.failures else ""
 
 
 # --- replacing what is open ---------------------------------------------------------------------------------

@@ -15,12 +15,14 @@ import click
 from msgspec.structs import replace
 
 from adapters.cli.driving import worst
+from adapters.cli.outcome import exit_code
 from adapters.cli.shared import shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
 from engine.credential import Credential
 from engine.errors import ExitCode, PortError, StrategyImpossible
-from engine.machine import LEAVING, State, rests
+from engine.leaving import in_words, is_half_way, ways_out
+from engine.machine import State
 from engine.ports import Checkable, Finding, Probe, Severity
 from engine.rotation import Rotation
 from engine.values import CURRENT, Form
@@ -165,16 +167,18 @@ def drift(installation: Installation, service: Service) -> list[Weighed]:
 
 def _rotations(installation: Installation, credential: Credential) -> Iterator[Finding]:
     """Tell which rotation is open, and which one waits."""
-    if credential.open is not None:
-        rotation = installation.operations.rotation(credential.open)
-        text = f"rotation {rotation.id} is {rotation.state}"
-        if rotation.grace is not None and rotation.state is State.GRACE:
-            text = f"rotation {rotation.id} is in grace until {to_text(rotation.grace.wall)}"
+    last = installation.operations.rotation(credential.last) if credential.last is not None else None
+    if last is not None and credential.open == last.id:
+        text = f"rotation {last.id} is {last.state}"
+        if last.grace is not None and last.state is State.GRACE:
+            text = f"rotation {last.id} is in grace until {to_text(last.grace.wall)}"
             yield Finding("", Severity.OK, text)
-        elif rests(rotation.state):
-            yield Finding("", Severity.FAIL, text, f"keyturn {LEAVING[rotation.state][0]} {rotation.id}")
         else:
-            yield Finding("", Severity.WARN, text, f"keyturn resume {rotation.id}")
+            needed = exit_code(last) is ExitCode.PERSON_NEEDED
+            yield Finding("", Severity.FAIL if needed else Severity.WARN, text, in_words(ways_out(last)))
+    elif last is not None and is_half_way(last):
+        text = f"rotation {last.id} failed, and the target may hold {last.candidate}"
+        yield Finding("", Severity.WARN, text, in_words(ways_out(last)))
     if credential.queued is not None:
         text = f"rotation {credential.queued} waits for its turn"
         if credential.open is not None:

@@ -12,18 +12,23 @@ import click
 
 from adapters.cli import conflicts, lookup, standing
 from adapters.cli.driving import Patience, worst
+from adapters.cli.outcome import report
 from adapters.cli.plan import show
 from adapters.cli.refusals import BadInput
 from adapters.cli.shared import LENGTH, changing, shared_options
 from adapters.cli.starting import Asked
 from adapters.cli.values import given_value
 from engine.errors import ExitCode
+from engine.machine import State
 from engine.values import Microseconds
 from projections.times import to_text
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
     from adapters.config.model import Service
+
+_RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
+"""What a service that is due is not rotated in until a person decides."""
 
 
 @click.command()
@@ -74,17 +79,18 @@ def rotate(
     chosen = lookup.services(session.wiring, services, every=every or (due and not services))
     if new_value_file and len(chosen) != 1:
         raise BadInput(what="--new-value-file", why="it is for exactly one service")
+    resting: list[int] = []
     if due:
-        chosen = _due(session, chosen)
+        chosen, resting = _due(session, chosen)
     if dry_run:
-        return worst([_preview(session, service, on_conflict) for service in chosen])
+        return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
     patience = Patience(timeout, wait_grace)
     wanted = [Asked(service, patience, reason, given, detach) for service in chosen]
     acts = [partial(_rotate, session, asked, on_conflict) for asked in wanted]
-    if len(acts) == 1:
+    if len(acts) == 1 and not resting:
         return acts[0]()
-    return worst([session.reported(act) for act in acts])
+    return worst([*resting, *(session.reported(act) for act in acts)])
 
 
 def _refuse_leaving(on_conflict: str, new_value_file: str | None) -> None:
@@ -108,17 +114,23 @@ def _rotate(session: Session, asked: Asked, policy: str) -> ExitCode:
     return conflicts.rotate(session, asked, policy)
 
 
-def _due(session: Session, chosen: list[Service]) -> list[Service]:
-    """Return the services that are due now."""
+def _due(session: Session, chosen: list[Service]) -> tuple[list[Service], list[int]]:
+    """Return the services that are due now, and the exit codes of those whose rotation rests, which are told of."""
     now = to_text(session.installation.world.clock.now().wall)
     entries = {(each["service"], each["environment"]): each for each in standing.services(session)}
     due = [
         service
         for service in chosen
-        if service.rotation.ttl is not None
-        and ((entries[service.name, service.environment]["due_at"] or "") <= now)
-        and entries[service.name, service.environment]["state"] in ("ok", "never_rotated", "failed")
+        if service.rotation.ttl is not None and (entries[service.name, service.environment]["due_at"] or "") <= now
     ]
-    if not due:
+    free = [each for each in due if entries[each.name, each.environment]["state"] in ("ok", "never_rotated", "failed")]
+    resting = [each for each in due if entries[each.name, each.environment]["state"] in _RESTING]
+    if not free and not resting:
         session.console.say("nothing is due")
-    return due
+    return free, [session.reported(partial(_tell, session, each)) for each in resting]
+
+
+def _tell(session: Session, service: Service) -> ExitCode:
+    """Tell that a service is due and why it is not rotated."""
+    rotation = session.installation.operations.open_rotation(service.name, service.environment)
+    return ExitCode.DONE if rotation is None else report(session, rotation, spending=False)

@@ -59,6 +59,8 @@ def show(session: Session, names: tuple[str, ...]) -> None:
             console.say(f"{entry['service']}: rotation {entry['waiting']} waits for its turn")
         if entry["error"]:
             console.say(f"{entry['service']}: {entry['error']['step']}: {entry['error']['message']}")
+        if entry["next"]:
+            console.say(f"{entry['service']} is {entry['state']}: {'; '.join(entry['next'])}.")
 
 
 def _minute(text: str | None) -> str | None:

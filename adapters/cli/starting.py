@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from adapters.cli.driving import Patience, drive, report
+from adapters.cli.driving import Patience, drive
+from adapters.cli.outcome import report
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import BadInput, NotReady
 from engine.commands import step_of
@@ -17,6 +18,7 @@ from engine.errors import ExitCode, InGrace, KeyturnError, RotationOpen
 from engine.plan import Plan
 from engine.ports import Checkable, Probe, Severity
 from engine.rotation import Rotation
+from engine.sightings import require_room
 from engine.values import SECOND, CredentialValue, Form, Secret
 from projections.times import to_text
 
@@ -85,9 +87,12 @@ def finish(session: Session, asked: Asked, rotation_id: UUID) -> ExitCode:
 def ready(session: Session, service: Service, plan: Plan) -> None:
     """See that a rotation could begin now.
 
-    Raises `NotReady` where the target is out of reach or refuses our own login, and what `require_ready` raises.
+    Raises `NoRoom`, `NotReady` where the target is out of reach or refuses our own login, and what `require_ready`
+    raises.
     """
     binding = require_ready(session.installation, service.name, service.environment, plan)
+    most = binding.target.capabilities.values_max
+    require_room(session.installation.world, service.name, service.environment, plan, values_max=most)
     held = binding.store.versions(plan.path)
     named = {"service": service.name, "environment": service.environment}
     if isinstance(binding.target, Checkable):

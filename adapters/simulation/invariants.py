@@ -25,6 +25,8 @@ class Violation(AssertionError):
 
 def check_world(world: Simulation) -> None:
     """What must hold between any two calls."""
+    if world.consumers is not None:
+        world.consumers.look()
     if world.touched:
         _check_nothing_worse(world)
     else:
@@ -194,10 +196,12 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
 
 
 def check_end(world: Simulation, *, led_on: bool = False) -> None:
-    """What the store calls current works, and the dual slots are not littered.
+    """What the store calls current works, readers missed nothing, and the dual slots are not littered.
 
     `led_on`: a rotation completed that nobody was about.
     """
+    if world.follower is not None:
+        world.follower.check_end()
     current = world.value(world.store.versions(world.path).current)
     last = list(world.fold.values())[-1] if world.fold else None
     if world.touched and not led_on:

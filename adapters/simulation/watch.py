@@ -180,6 +180,8 @@ class Watch:
         """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
+        if self._world.follower is not None:
+            self._world.follower.follow()
         if any(isinstance(item.fact.body, _OUTCOMES) for item in recorded):
             self._world.is_unseen = False
             if any(deed.hand in BACKUPS for deed in self._world.deeds):
@@ -213,5 +215,16 @@ class Watch:
             self._world.pairs.add((before.state if before else State.WAITING, name))
             self._world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
             self._world.story.append(f"{name} -> {fact.state}")
-        self._world.trace.append(Step(self.clock.at, Happening.FACT, name, fact.state or "", fact.actor))
+        state = fact.state or ""
+        self._world.trace.append(Step(self.clock.at, Happening.FACT, name, state, detail=self._detail(fact.body)))
         check_fact(self._world, fact)
+
+    def _detail(self, body: e.Event) -> str:
+        """Return what is worth knowing of a fact besides its name."""
+        match body:
+            case e.CandidateApplied():
+                return body.observed
+            case e.RotationStarted():
+                return f"{self._world.values_in_force()} in force"
+            case _:
+                return ""

@@ -15,7 +15,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from adapters.simulation import processes
+from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
+from adapters.simulation.follower import Follower
 from adapters.simulation.hands import Backup, Deed, back_up
 from adapters.simulation.invariants import check_log
 from adapters.simulation.log import SimulatedLog
@@ -60,6 +62,8 @@ class Simulation:
         around: Callable[[Any], Any] = lambda target: target,
         nodes: int = 1,
         store: StoreKind = StoreKind.FULL,
+        consumers: Sequence[Microseconds] = (),
+        follows: bool = False,
     ) -> None:
         self.strategy = strategy
         self.faults: list[Fault] = list(faults)
@@ -84,11 +88,16 @@ class Simulation:
         self.capabilities = self.target.capabilities
         self.shows = options is not None and options.shows_restorable and self.capabilities.values_max == 1
         """What is replaced at the target can be captured before."""
+        self.is_eventual = options is not None and options.eventual > 0
         self._begin_notes()
         self.watch = Watch(self)
         self._worlds = 0
         self.initial = None if fresh else self._begin()
         self.backups.append(back_up(self))
+        self.consumers = Consumers(self, consumers) if consumers else None
+        """How often each of those reads who use the credential, where there are any."""
+        self.clock.passing = self.consumers.advance if self.consumers else None
+        self.follower = Follower(self) if follows else None
 
     def _begin_notes(self) -> None:
         """Begin to note what is done and seen: nothing was yet."""
@@ -102,6 +111,7 @@ class Simulation:
         """It was done between a look and what follows it."""
         self.backups: list[Backup] = []
         self.dead_end = False
+        self.given_up = 0
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
@@ -152,6 +162,9 @@ class Simulation:
         secret = None if self.capabilities.issues_value else Secret("canary-initial-0123456789abcdef")
         wanted = CredentialValue(self.logins[0], secret)
         value = self.target.apply(wanted, tag="before", deadline=Instant(self.clock.at + 10**12))
+        for accounts in self.accounts:
+            for login in accounts.accounts.logins.values():
+                login.behind = 0  # that was long ago: everybody sees it
         if not self.takeover:
             self.store.stage(PATH, "v0-initial", value)
             self.store.promote(PATH, "v0-initial", value, expected=None)
@@ -177,8 +190,12 @@ class Simulation:
 
     @property
     def is_misled(self) -> bool:
-        """A stale answer was given since the last change of state, so that what was observed is not what is there."""
-        return self.watch.stale_since == self.changes
+        """A stale answer was given since the last change of state, so that what was observed is not what is there.
+
+        Or a target that shows changes late forgot one: it shows and says what is not so.
+        """
+        forgot = self.is_eventual and any(fault.kind == "forgotten" for fault in self.used)
+        return self.watch.stale_since == self.changes or forgot
 
     def accepts(self, value: CredentialValue) -> bool:
         """Tell whether a consumer can log in with a value, whichever node it comes to."""

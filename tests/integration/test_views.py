@@ -264,7 +264,7 @@ def test_a_service_is_due_its_ttl_after_it_was_rotated() -> None:
         "rotation_id": "r",
         "waiting": None,
     }
-    entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None}
+    entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None, "next": []}
     (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)])
     assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"
     assert seen["due_at"] == "2026-01-31T00:00:00.000000Z"

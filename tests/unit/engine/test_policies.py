@@ -22,6 +22,9 @@ from engine.values import SECOND, Microseconds
 from tests.unit.engine.rotations import CAUSE, attempt, moment, plan, rotation, seconds
 
 APPLIED = (attempt(closed=True, done=True),)
+ASKED = (*APPLIED, attempt(2, login=""))
+"""The store was asked to call the candidate current, and did not answer."""
+REFUSED = (*APPLIED, attempt(2, login="", closed=True))
 GOOD = Verification(Probe.ACCEPTED, Probe.REFUSED, query=True)
 
 
@@ -51,23 +54,26 @@ def test_jitter_spreads_over_the_whole_step() -> None:
         (Strategy.SINGLE, {}, True),
         (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED, "label": "v1"}, True),
         (Strategy.SINGLE, {"attempts": APPLIED}, True),
-        (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED}, False),
-        (Strategy.DUAL, {"promotable": True, "attempts": APPLIED}, False),
+        (Strategy.SINGLE, {"promotable": True, "attempts": ASKED}, False),
+        (Strategy.DUAL, {"promotable": True, "attempts": ASKED}, False),
+        (Strategy.DUAL, {"promotable": True, "attempts": REFUSED}, True),
+        (Strategy.DUAL, {"promotable": True, "attempts": APPLIED}, True),
         (Strategy.SINGLE, {"previous": None}, True),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED}, False),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED, "vacant": True}, True),
-        (Strategy.SINGLE, {"previous": None, "attempts": APPLIED, "vacant": True, "promotable": True}, False),
+        (Strategy.SINGLE, {"previous": None, "attempts": ASKED, "vacant": True, "promotable": True}, False),
         (Strategy.ALTERNATING, {"previous": None, "attempts": APPLIED}, False),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED}, True),
         (Strategy.ISSUE, {"previous": None, "attempts": APPLIED}, True),
-        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": ASKED, "promotable": True}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": REFUSED, "promotable": True}, True),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, True),
     ],
 )
 def test_there_is_a_way_back_where_something_works_at_its_end(
     strategy: Strategy, changes: dict[str, Any], *, possible: bool
 ) -> None:
-    """While nothing was replaced, if no earlier version is known; until promotion, if the store called none current."""
+    """While nothing was replaced, where none is known; until the store may call it current, where it called none so."""
     assert can_go_back(rotation(State.PROMOTING, plan(strategy), **changes)) is possible
 
 
@@ -98,7 +104,7 @@ def test_a_store_that_may_call_the_candidate_current_is_taken_back() -> None:
 
 def test_a_store_that_called_nothing_current_is_not_taken_back() -> None:
     """There is nothing else that it could call current, so that the candidate stays what it is."""
-    unlabelled = rotation(State.PROMOTING, promotable=True, attempts=APPLIED)
+    unlabelled = rotation(State.PROMOTING, promotable=True, attempts=ASKED)
     assert (unlabelled.previous, unlabelled.label) == ("v1", None)
     assert give_up(unlabelled, CAUSE) == [e.RotationFailed(CAUSE)]
 
