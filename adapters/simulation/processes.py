@@ -59,9 +59,12 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 return ended
             if world.touched:
                 put_right(world, ended)
-                if ended.state in (State.ROLLBACK_FAILED, State.RETIRING) and is_dead_end(world, ended):
-                    operations.abandon(ended.id, reason="simulated operator")
-                    world.given_up += 1
+            # The store may have shown what was there before, so that the rotation wants back what was retired.
+            was_misled = any(fault.kind == "stale" for fault in world.used)
+            rests = ended.state in (State.ROLLBACK_FAILED, State.RETIRING)
+            if (world.touched or was_misled) and rests and is_dead_end(world, ended):
+                operations.abandon(ended.id, reason="simulated operator")
+                world.given_up += 1
         except Crash:
             world.story.append("the process died")
             world.happened(Happening.DIED, "process")
