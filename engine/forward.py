@@ -33,7 +33,7 @@ def jitter(performance: Performance) -> float:
 def stage(performance: Performance) -> None:
     """Have the store hold the candidate, before the target is touched."""
     rotation, plan = performance.rotation, performance.rotation.plan
-    vacant = _take_over(performance) if rotation.previous is None else False
+    vacant = _take_over(performance) if rotation.previous is None and rotation.kind is Kind.ROTATION else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
         performance.record(e.CandidateReserved())
@@ -79,7 +79,9 @@ def _take_over(performance: Performance) -> bool:
     performance.store.stage(performance.path, version, shown)
     performance.store.discard(performance.path, version, destroy=False)
     captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
-    performance.record(captured, noted=[e.VersionAdopted(version, rotation.login)])
+    # Going to an earlier version, the log goes on calling current what it did until that is promoted.
+    adopted = [e.VersionAdopted(version, rotation.login)] if rotation.kind is Kind.ROTATION else []
+    performance.record(captured, noted=adopted)
     return False
 
 
@@ -121,6 +123,8 @@ def _revoke_orphans(performance: Performance) -> None:
 def apply(performance: Performance) -> None:
     """Make the target accept the candidate: record the attempt, ask, record the answer."""
     rotation = performance.rotation
+    if rotation.previous is None and rotation.kind is Kind.ROLLBACK and not rotation.attempted:
+        _take_over(performance)  # not before it is known that the target does not accept the version already
     value = performance.read(rotation.candidate)
     if value is None:
         if not rotation.plan.issues_value:
@@ -213,6 +217,9 @@ def retire(performance: Performance) -> None:
     current = performance.candidate()
     old = _old(performance)
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
+    if rotation.changed_nothing:
+        performance.record(e.PreviousRetired(refused=False))
+        return
     _take_away(performance, rotation.previous or "", old, current)
     provable = old is not None and old.secret is not None and old.form is Form.PLAIN and not _same(old, current)
     if old is not None and provable:

@@ -54,6 +54,8 @@ class Operations:
     ) -> UUID:
         """Record that a rotation begins, forward or back `to` an earlier version; return its id.
 
+        `to` may be what the stores call current: it is then seen to work, or set again, and published again.
+
         Raises `RotationOpen`, `InGrace`, `Conflict` where another process opened one at the same moment, and
         the three outcomes where the store cannot say what it holds.
         """
@@ -62,6 +64,9 @@ class Operations:
         open_rotation = self.rotation(credential.open) if credential.open else None
         store = world.bind(service, environment, plan).store
         holdings = store.versions(plan.path)
+        old = self._old(credential, plan, logins, store, holdings)
+        if old is not None and to is not None and old.id == to.id:
+            old = None  # It stays what consumers have: it is neither retired nor gone back to.
         command = StartRotation(
             service=service,
             environment=environment,
@@ -72,7 +77,7 @@ class Operations:
             imported=imported,
             to=to,
             label=holdings.current,
-            old=self._old(credential, plan, logins, store, holdings),
+            old=old,
         )
         until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
         rotation_id = world.ids.new()

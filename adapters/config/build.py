@@ -55,13 +55,7 @@ class PublishedPlace:
         Raises `Rejected` where it cannot be rendered, and what the store raises. Of a store with versions only what
         the service keeps stays.
         """
-        what = f"publishing {self.service.name} to {self.name}"
-        if value.secret is None or value.form is not Form.PLAIN:
-            raise Rejected(what=what, why="the value holds no secret that could be used to log in")
-        names = plain_options(self.service.options)
-        names |= {"username": value.username, "password": value.revealed(), "version": version}
-        names |= {"service": self.service.name, "environment": self.service.environment}
-        rendered = CredentialValue(value.username, self.publication.template.render(names, what=what))
+        rendered = self._rendered(value, version)
         key = self.publication.keys.key
         if not self.store.capabilities.versioned:
             self.store.promote(key, version, rendered, expected=None)
@@ -71,6 +65,23 @@ class PublishedPlace:
         self.store.stage(key, form, rendered)
         self.store.promote(key, form, rendered, expected=current)
         self._forget_old(key)
+
+    def has(self, value: CredentialValue, *, version: str) -> bool | None:
+        """Tell whether the rendered value is current there; None where the store cannot be read back."""
+        if not self.store.capabilities.readable:
+            return None
+        published = self.read()
+        return published is not None and published.secret == self._rendered(value, version).secret
+
+    def _rendered(self, value: CredentialValue, version: str) -> CredentialValue:
+        """Return a value in the form that is published; raises `Rejected` where that cannot be made of it."""
+        what = f"publishing {self.service.name} to {self.name}"
+        if value.secret is None or value.form is not Form.PLAIN:
+            raise Rejected(what=what, why="the value holds no secret that could be used to log in")
+        names = plain_options(self.service.options)
+        names |= {"username": value.username, "password": value.revealed(), "version": version}
+        names |= {"service": self.service.name, "environment": self.service.environment}
+        return CredentialValue(value.username, self.publication.template.render(names, what=what))
 
     def read(self) -> CredentialValue | None:
         """Return what is published there now; None where nothing is. Raises what the store raises."""

@@ -72,3 +72,7 @@ class RememberedPlace:
     def publish(self, value: CredentialValue, *, version: str) -> None:
         """Remember the value."""
         self.value = value
+
+    def has(self, value: CredentialValue, *, version: str) -> bool:
+        """Tell whether it is the remembered value."""
+        return self.value == value

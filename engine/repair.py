@@ -1,0 +1,196 @@
+"""Repairing drift: look, decide (drift.py), and have the decision recorded; one step at a time.
+
+Rule 1: a repair is made of new facts: what is current is taken down, or a rotation is begun, ended or driven like
+every other. Nothing outside changes but through a rotation.
+Rule 2: a look costs a login two refusals at most in one repair, and none while a rotation is only to be driven on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from engine import events as e
+from engine.credential import Credential, Version
+from engine.drift import RESTING, UNCLEAR, Decision, Observed, PlaceSeen, Step, decide, wants_looking
+from engine.errors import PortError
+from engine.events import Cause
+from engine.machine import State
+from engine.operations import Operations
+from engine.performance import Binding, Performance, World, noted_facts
+from engine.plan import Plan
+from engine.ports import Holdings, Inspectable
+from engine.rotation import Rotation
+from engine.sightings import WRONG_LOGINS_MAX, Acceptance, Seen, look_around
+from engine.values import CURRENT, CredentialValue, Form
+
+PREFIX: Final = "doctor --repair"
+"""What the reason of everything that a repair records begins with."""
+
+
+class Repair:
+    """One repair of one credential. It remembers what its looks have cost."""
+
+    def __init__(self, world: World, service: str, environment: str, plan: Plan, *, logins: tuple[str, ...]) -> None:
+        self._world = world
+        self._operations = Operations(world)
+        self._service = service
+        self._environment = environment
+        self._plan = plan
+        self._logins = logins
+        self._refused: Counter[str] = Counter()
+        """The wrong logins that the looks of this repair have cost, by login."""
+        self._begun: UUID | None = None
+        """The rotation that this repair began last."""
+
+    def look(self) -> Observed:
+        """Return what log, stores, places and, where it matters, the target say.
+
+        Raises what the store raises, and what `World.bind` raises.
+        """
+        world = self._world
+        binding = world.bind(self._service, self._environment, self._plan)
+        credential = world.credential(self._service, self._environment)
+        rotation = self._operations.rotation(credential.open) if credential.open else None
+        held = binding.store.versions(self._plan.path)
+        observed = Observed(
+            logged=credential.current,
+            rotation=rotation,
+            begun=credential.last is not None,
+            label=held.current,
+            held=self._usable(binding, _likeliest_first(credential, rotation, held)),
+            settable=self._plan.settable,
+            places=self._places(binding),
+        )
+        if not wants_looking(observed):
+            return observed
+        return replace(observed, looks=self._ask(observed.held))
+
+    def _usable(self, binding: Binding, ids: Sequence[str]) -> tuple[Version, ...]:
+        """Return those of the versions that one of the logins can be used with."""
+        found: list[Version] = []
+        for version in ids:
+            value = binding.store.read(self._plan.path, version)
+            if value is None or value.form is not Form.PLAIN:
+                continue
+            login = value.username or self._logins[0]
+            if login in self._logins:
+                found.append(Version(version, login))
+        return tuple(found)
+
+    def _ask(self, held: Sequence[Version]) -> tuple[Seen, ...]:
+        """Try the versions in turn until one is accepted, or the target gives no clear answer."""
+        looks: list[Seen] = []
+        for version in held:
+            seen = Seen(version.id, Acceptance.NOT_TRIED, None, f"{WRONG_LOGINS_MAX} wrong logins were spent already")
+            if self._refused[version.login] < WRONG_LOGINS_MAX:
+                (seen,) = look_around(self._world, self._service, self._environment, self._plan, [version])
+            if seen.accepted is Acceptance.NOT_TRIED and version.id == self._proven():
+                seen = Seen(version.id, Acceptance.ACCEPTED, None, "as the rotation saw")
+            looks.append(seen)
+            self._refused[version.login] += seen.accepted is Acceptance.REFUSED
+            if seen.accepted is Acceptance.ACCEPTED or seen.accepted in UNCLEAR:
+                break
+        return tuple(looks)
+
+    def _proven(self) -> str | None:
+        """Return the version that a rotation of this repair was seen to end with, if it did."""
+        rotation = self._world.load(self._begun) if self._begun else None
+        return rotation.candidate if rotation and rotation.state in (State.COMPLETED, State.GRACE) else None
+
+    def _places(self, binding: Binding) -> tuple[PlaceSeen, ...]:
+        """Look which of the further places have what the stores call current."""
+        value = binding.store.read(self._plan.path, CURRENT)
+        version = binding.store.versions(self._plan.path).current
+        if value is None or version is None or value.form is not Form.PLAIN:
+            return ()
+        return tuple(PlaceSeen(each.name, _has(each, value, version)) for each in binding.places)
+
+    def begin(self, decision: Decision, *, reason: str = "") -> UUID | None:
+        """Record a decision; return the rotation that is to be driven then, if any.
+
+        Raises what `Operations.start` and `retry` raise, `OwnedElsewhere` where a live process drives a rotation
+        that is to be ended, and `Conflict` where another process appended first.
+        """
+        said = f"{PREFIX}: {reason or decision.why}"
+        rotation = self._operations.open_rotation(self._service, self._environment)
+        match decision.step:
+            case Step.ADOPT:
+                self._adopt(decision.version, said)
+                return None
+            case Step.PUBLISH | Step.GO_TO | Step.SET_AGAIN | Step.ROTATE:
+                self._begun = self._operations.start(
+                    self._service, self._environment, self._plan, logins=self._logins, reason=said, to=decision.version
+                )
+                return self._begun
+            case Step.RESUME | Step.RETRY | Step.ABANDON | Step.END:
+                return self._move(rotation, decision.step, said) if rotation else None
+            case Step.NOTHING | Step.WAIT | Step.ASK:
+                return None
+            case _:
+                assert_never(decision.step)
+
+    def _adopt(self, version: Version | None, said: str) -> None:
+        assert version is not None, "what is adopted is named"
+        world = self._world
+        credential = world.credential(self._service, self._environment)
+        adopted = e.VersionAdopted(version.id, version.login, said)
+        world.append(noted_facts(credential, [adopted], at=world.clock.now().wall, actor=world.actor))
+
+    def _move(self, rotation: Rotation, step: Step, said: str) -> UUID | None:
+        if step is Step.RETRY:
+            self._operations.retry(rotation.id, reason=said)
+        if step in (Step.RESUME, Step.RETRY):
+            return rotation.id
+        with self._world.hold(rotation.id) as held:  # nobody's work is ended under their hands
+            performance = Performance(self._world, rotation, held=held)
+            failed = e.RotationFailed(Cause("repair", "ended", said))
+            performance.record(e.RollbackAbandoned(said) if step is Step.ABANDON else failed)
+        return None
+
+
+def settle(
+    repair: Repair,
+    *,
+    approve: Callable[[Observed, Decision], None],
+    drive: Callable[[UUID], object],
+    reason: str = "",
+) -> tuple[Observed, Decision]:
+    """Look and repair until nothing more is to be done; return what is true then, and what is left to say.
+
+    `approve` is asked before each step, and raises where it may not be done; `drive` drives a rotation.
+    """
+    done: list[Decision] = []
+    while True:
+        observed = repair.look()
+        decision = decide(observed, done)
+        if decision.step in RESTING:
+            return observed, decision
+        approve(observed, decision)
+        rotation_id = repair.begin(decision, reason=reason)
+        done.append(decision)
+        if rotation_id is not None:
+            drive(rotation_id)
+
+
+def _likeliest_first(credential: Credential, rotation: Rotation | None, held: Holdings) -> list[str]:
+    """Return the versions that the store holds: what it calls current, what the log does, then from new to old."""
+    logged = [credential.current.id] if credential.current else []
+    moving = [rotation.candidate, rotation.previous] if rotation else []
+    lineage = [version.id for version in reversed(credential.lineage)]
+    wanted = [held.current, *logged, *moving, held.previous, *lineage, *reversed(held.versions)]
+    return [version for version in dict.fromkeys(wanted) if version in held.versions]
+
+
+def _has(place: object, value: CredentialValue, version: str) -> bool | None:
+    """Tell whether a place has a version; None where that cannot be seen."""
+    if not isinstance(place, Inspectable):
+        return None
+    try:
+        return place.has(value, version=version)
+    except PortError:
+        return None
