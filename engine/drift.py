@@ -109,6 +109,8 @@ class Observed(msgspec.Struct, frozen=True):
     settable: bool = True
     """The target can be set back to a value that is known."""
     places: tuple[PlaceSeen, ...] = ()
+    failed: Rotation | None = None
+    """The rotation that this repair began last, where it came to nothing."""
 
     def holds(self, version: str | None) -> Version | None:
         """Return a version that a store holds and one can log in with; None where it does not."""
@@ -144,16 +146,17 @@ def wants_looking(observed: Observed) -> bool:
 def decide(observed: Observed, done: Sequence[Decision] = ()) -> Decision:
     """Return what comes next; `done` is what this repair did already: nothing is done twice."""
     decision = _of_open(observed, observed.rotation, done) if observed.rotation else _of_free(observed)
-    if decision.step in RESTING or not any(_is_same(each, decision) for each in done):
+    again = any((each.step, each.version) == (decision.step, decision.version) for each in done)
+    unasked = observed.failed and decision.step is Step.WAIT and not any(s.accepted in UNCLEAR for s in observed.looks)
+    if not again and not unasked:
         return decision
-    rotation = observed.rotation
-    cause = f": {rotation.cause.message}" if rotation is not None and rotation.cause is not None else ""
-    advice = f"keyturn show {rotation.id} tells how it came to be there." if rotation else "Look at what changes it."
-    return Decision(Step.ASK, f"it was tried ({decision.words}), and still {decision.why}{cause}", advice=advice)
-
-
-def _is_same(one: Decision, other: Decision) -> bool:
-    return (one.step, one.version) == (other.step, other.version)
+    rotation = observed.rotation or observed.failed
+    if rotation is None:
+        return Decision(Step.ASK, f"it was repaired just now, and again {decision.why}", advice="Look who changes it.")
+    cause = f"{rotation.cause.step}: {rotation.cause.message}" if rotation.cause else decision.why
+    hint = rotation.cause.hint if rotation.cause else ""
+    advice = hint or f"keyturn show {rotation.id} tells how it came to be there."
+    return Decision(Step.ASK, f"rotation {rotation.id} is {rotation.state}: {cause}", advice=advice)
 
 
 # --- a rotation is open ---------------------------------------------------------------------------------------------

@@ -51,10 +51,12 @@ class Operations:
         reason: str = "",
         imported: bool = False,
         to: Version | None = None,
+        alone: bool = False,
     ) -> UUID:
         """Record that a rotation begins, forward or back `to` an earlier version; return its id.
 
-        `to` may be what the stores call current: it is then seen to work, or set again, and published again.
+        `to` may be what the stores call current: it is then seen to work, or set again, and published again. `alone`
+        where what they call current was seen not to work: then it is nothing to go back to.
 
         Raises `RotationOpen`, `InGrace`, `Conflict` where another process opened one at the same moment, and
         the three outcomes where the store cannot say what it holds.
@@ -64,7 +66,7 @@ class Operations:
         open_rotation = self.rotation(credential.open) if credential.open else None
         store = world.bind(service, environment, plan).store
         holdings = store.versions(plan.path)
-        old = self._old(credential, plan, logins, store, holdings)
+        old = None if alone else self._old(credential, plan, logins, store, holdings)
         if old is not None and to is not None and old.id == to.id:
             old = None  # It stays what consumers have: it is neither retired nor gone back to.
         command = StartRotation(

@@ -65,6 +65,7 @@ class Repair:
             held=self._usable(binding, _likeliest_first(credential, rotation, held)),
             settable=self._plan.settable,
             places=self._places(binding),
+            failed=None if rotation else self._ended(State.FAILED, State.ROLLED_BACK),
         )
         if not wants_looking(observed):
             return observed
@@ -85,11 +86,12 @@ class Repair:
     def _ask(self, held: Sequence[Version]) -> tuple[Seen, ...]:
         """Try the versions in turn until one is accepted, or the target gives no clear answer."""
         looks: list[Seen] = []
+        proven = self._ended(State.COMPLETED, State.GRACE)
         for version in held:
             seen = Seen(version.id, Acceptance.NOT_TRIED, None, f"{WRONG_LOGINS_MAX} wrong logins were spent already")
             if self._refused[version.login] < WRONG_LOGINS_MAX:
                 (seen,) = look_around(self._world, self._service, self._environment, self._plan, [version])
-            if seen.accepted is Acceptance.NOT_TRIED and version.id == self._proven():
+            if seen.accepted is Acceptance.NOT_TRIED and proven and version.id == proven.candidate:
                 seen = Seen(version.id, Acceptance.ACCEPTED, None, "as the rotation saw")
             looks.append(seen)
             self._refused[version.login] += seen.accepted is Acceptance.REFUSED
@@ -97,10 +99,10 @@ class Repair:
                 break
         return tuple(looks)
 
-    def _proven(self) -> str | None:
-        """Return the version that a rotation of this repair was seen to end with, if it did."""
+    def _ended(self, *states: State) -> Rotation | None:
+        """Return the rotation that this repair began last, if it ended so."""
         rotation = self._world.load(self._begun) if self._begun else None
-        return rotation.candidate if rotation and rotation.state in (State.COMPLETED, State.GRACE) else None
+        return rotation if rotation and rotation.state in states else None
 
     def _places(self, binding: Binding) -> tuple[PlaceSeen, ...]:
         """Look which of the further places have what the stores call current."""
@@ -124,7 +126,13 @@ class Repair:
                 return None
             case Step.PUBLISH | Step.GO_TO | Step.SET_AGAIN | Step.ROTATE:
                 self._begun = self._operations.start(
-                    self._service, self._environment, self._plan, logins=self._logins, reason=said, to=decision.version
+                    self._service,
+                    self._environment,
+                    self._plan,
+                    logins=self._logins,
+                    reason=said,
+                    to=decision.version,
+                    alone=True,
                 )
                 return self._begun
             case Step.RESUME | Step.RETRY | Step.ABANDON | Step.END:
