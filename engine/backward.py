@@ -11,6 +11,7 @@ from engine.errors import Rejected, Unavailable
 from engine.events import CredentialEvent
 from engine.forward import publish
 from engine.performance import Performance
+from engine.plan import Strategy
 from engine.ports import Probe
 from engine.rotation import Rotation
 from engine.values import CredentialValue, Form, deadline_after
@@ -21,7 +22,9 @@ def restore(performance: Performance) -> None:
     rotation = performance.rotation
     previous = performance.previous()
     candidate = performance.read(rotation.candidate)
-    if rotation.plan.overlap and _is_in_force(performance, previous):
+    if rotation.promotable and rotation.label is None:
+        _see_nothing_depends(performance)
+    if rotation.plan.overlap and _is_in_force(performance, previous, candidate):
         demoted = _demote(performance, previous)
         _restore_target(performance, previous, candidate)
     else:
@@ -34,22 +37,36 @@ def restore(performance: Performance) -> None:
     performance.record(e.PreviousRestored(), noted=noted)
 
 
-def _is_in_force(performance: Performance, previous: CredentialValue | None) -> bool:
-    """See that the previous version works before consumers are sent to it; False where it has to be set first.
+def _see_nothing_depends(performance: Performance) -> None:
+    """See that the store does not call the candidate current where it called nothing so before."""
+    rotation = performance.rotation
+    if performance.store.versions(performance.path).current == rotation.candidate:
+        why = f"store {rotation.plan.store} calls {rotation.candidate} current, and called nothing so before"
+        raise Rejected(what="going back", why=why, advice=_stays(rotation))
 
-    Raises `Rejected` where it does not, and cannot be set back: the candidate then stays what consumers have.
+
+def _stays(rotation: Rotation) -> str:
+    return f"keyturn abort {rotation.id} gives going back up, and {rotation.candidate} stays."
+
+
+def _is_in_force(performance: Performance, previous: CredentialValue | None, candidate: CredentialValue | None) -> bool:
+    """See that the previous version works before anything depends on it; False where it has to be set first.
+
+    Consumers are sent to it, or it is all that is left once a candidate is taken away that the store holds. Raises
+    `Rejected` where it does not work and cannot be set back: the candidate then stays.
     """
     rotation = performance.rotation
-    if previous is None or previous.form is Form.VERIFIER or not rotation.promotable:
-        return True  # nobody is sent anywhere
+    if previous is None or previous.form is Form.VERIFIER:
+        return True
+    if not rotation.promotable and (rotation.plan.settable or not rotation.attempted or candidate is None):
+        return True  # nobody is sent anywhere, and nothing that works is taken away
     performance.spend_login(previous.username)
     sighting = performance.target.probe(previous)
     if sighting.probe is Probe.ACCEPTED:
         return True
     if sighting.probe is Probe.REFUSED and not rotation.plan.settable:
         why = f"the target refuses {rotation.previous}, and cannot be set back to a known value"
-        advice = f"{rotation.candidate} is still current and works: keyturn rotate leads forward."
-        raise Rejected(what="going back", why=why, advice=advice)
+        raise Rejected(what="going back", why=why, advice=_stays(rotation))
     if sighting.probe is Probe.REFUSED:
         return False
     raise Unavailable(what="seeing whether the previous version works", why=f"the target says {sighting.probe}")
@@ -60,6 +77,8 @@ def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
     rotation = performance.rotation
     if not rotation.promotable or previous is None or rotation.previous is None:
         return False
+    if rotation.label is None:
+        return False  # it was seen to call nothing current, as before
     current = performance.store.versions(performance.path).current
     if current not in (rotation.candidate, rotation.previous, None):
         raise Rejected(
@@ -99,6 +118,17 @@ def _restore_target(
     login = rotation.previous_login or rotation.login
     deadline = performance.begin_attempt(version, login, longest=rotation.plan.rollback_timeout)
     performance.target.restore(previous, candidate=candidate, tag=performance.tag, deadline=deadline)
+    performance.record(performance.end_attempt())
+    if candidate is None and previous is not None and rotation.plan.strategy is Strategy.DUAL:
+        _take_lost_away(performance, previous)
+
+
+def _take_lost_away(performance: Performance, previous: CredentialValue) -> None:
+    """Have the login hold nothing but the previous version: no store holds the candidate any more, to name it by."""
+    rotation = performance.rotation
+    longest = rotation.plan.rollback_timeout
+    deadline = performance.begin_attempt(f"-{rotation.candidate}", rotation.login, longest=longest)
+    performance.target.retire(None, keep=previous, tag=performance.tag, deadline=deadline)
     performance.record(performance.end_attempt())
 
 

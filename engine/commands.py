@@ -13,9 +13,10 @@ from engine import events as e
 from engine.credential import Credential, Version
 from engine.errors import IllegalCommand, InGrace, RotationOpen
 from engine.events import CredentialEvent, RotationEvent
+from engine.leaving import in_words, ways_out
 from engine.machine import State, following
 from engine.plan import Kind, Plan, Strategy
-from engine.policies import can_go_back
+from engine.policies import can_go_back, is_stuck
 from engine.rotation import Rotation
 from engine.values import Microseconds, Moment
 
@@ -86,7 +87,7 @@ def refuse_second(rotation: Rotation, *, until: str) -> None:
     where = {"service": rotation.service, "environment": rotation.environment, "rotation_id": rotation.id}
     if rotation.state is State.GRACE:
         raise InGrace(**where, until=until)
-    raise RotationOpen(**where, state=rotation.state)
+    raise RotationOpen(**where, state=rotation.state, advice=in_words(ways_out(rotation)))
 
 
 def _login(command: StartRotation, current: Version | None) -> str:
@@ -144,6 +145,45 @@ def retry(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
     """Decide on trying a failed rollback again; raises `IllegalCommand` in any other state."""
     _require(rotation, "RollbackRetried", "retry")
     return [e.RollbackRetried(reason=reason)]
+
+
+def pause(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on resting before anybody is given the candidate; nothing where it rests, or is about to.
+
+    Before the candidate is verified it is only asked for. Raises `IllegalCommand` where it is too late.
+    """
+    if rotation.state is State.PAUSED or rotation.pausing:
+        return []
+    if following(rotation.state, "PauseRequested") is not None:
+        return [e.PauseRequested(reason=reason)]
+    _require(rotation, "RolloutPaused", "pause")
+    return [e.RolloutPaused(reason=reason)]
+
+
+def let_go_on(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on letting a paused rotation go on; raises `IllegalCommand` in any other state."""
+    if rotation.pausing:
+        raise IllegalCommand(
+            command="continue",
+            state=f"{rotation.state}: a pause is only requested",
+            rotation_id=rotation.id,
+            advice=f"It rests when the candidate is verified; keyturn resume {rotation.id} drives it there.",
+        )
+    _require(rotation, "RolloutResumed", "continue")
+    return [e.RolloutResumed(reason=reason)]
+
+
+def abandon(rotation: Rotation, *, reason: str, now: Moment) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on giving up what cannot go on: going back that failed, or retiring that has had its tries.
+
+    The rotation is over, its credential free, and nothing is changed outside. Raises `IllegalCommand` elsewhere.
+    """
+    if is_stuck(rotation) and rotation.cause is not None:
+        events: list[RotationEvent] = [e.RotationFailed(cause=rotation.cause, reason=reason)]
+    else:
+        _require(rotation, "RollbackAbandoned", "giving up")
+        events = [e.RollbackAbandoned(reason=reason)]
+    return events, [closing(rotation, State.FAILED, now=now)]
 
 
 def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:

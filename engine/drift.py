@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from engine.credential import Version
+from engine.leaving import in_words, ways_out
 from engine.machine import LEAVING, State, following
 from engine.rotation import Rotation
 from engine.sightings import Acceptance, Seen
@@ -167,8 +168,7 @@ def _of_open(observed: Observed, rotation: Rotation, done: Sequence[Decision]) -
     if rotation.state is State.ROLLBACK_FAILED:
         return _of_failed_rollback(observed, name, done)
     if rotation.state in LEAVING:
-        commands = " or ".join(f"keyturn {command} {rotation.id}" for command in LEAVING[rotation.state])
-        return Decision(Step.ASK, f"{name} is {rotation.state}", advice=f"{commands}.")
+        return Decision(Step.ASK, f"{name} is {rotation.state}", advice=in_words(ways_out(rotation)))
     if _is_overtaken(observed):
         return Decision(Step.END, f"{name} is {rotation.state}, and the stores call {_called(observed)} current")
     if rotation.state in (State.GRACE, State.RETIRING):

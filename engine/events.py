@@ -179,9 +179,10 @@ class RollbackAbandoned(EventStruct, frozen=True, tag="rollback-abandoned.1"):
 
 
 class RotationFailed(EventStruct, frozen=True, tag="rotation-failed.1"):
-    """The rotation ended in failure: nothing was to be undone, or going back by itself is off."""
+    """The rotation ended in failure: nothing was to be undone, going back by itself is off, or a person ended it."""
 
     cause: Cause
+    reason: str = ""
 
 
 # --- a rotation: facts that change no state -----------------------------------------------------------

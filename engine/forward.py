@@ -178,13 +178,17 @@ def distribute(performance: Performance) -> None:
 def promote(performance: Performance) -> None:
     """Make the candidate current in the store, then in every further place, each recorded.
 
-    Under an attempt, as a change of the target is: an answer may be lost, and the label move later.
+    Under an attempt, as a change of the target is: an answer may be lost, and the label move later. The places have
+    one of their own: where one of them refuses, the store has not.
     """
     rotation = performance.rotation
     value = performance.candidate()
     performance.begin_attempt(rotation.candidate, "")
     performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label)
-    publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
+    if rotation.plan.places:
+        performance.record(performance.end_attempt())
+        performance.begin_attempt(rotation.candidate, "")
+        publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])
 
@@ -216,6 +220,7 @@ def retire(performance: Performance) -> None:
     rotation = performance.rotation
     current = performance.candidate()
     old = _old(performance)
+    _see_label(performance)
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
     if rotation.changed_nothing:
         performance.record(e.PreviousRetired(refused=False))
@@ -231,6 +236,18 @@ def retire(performance: Performance) -> None:
     _forget(performance)
     noted = [e.VersionRetired(rotation.previous)] if rotation.previous and provable else []
     performance.record(e.PreviousRetired(refused=provable), noted=noted)
+
+
+def _see_label(performance: Performance) -> None:
+    """See that consumers are on the current version before the old one is taken away from them."""
+    rotation = performance.rotation
+    label = performance.store.versions(performance.path).current
+    if label != rotation.candidate:
+        raise Unavailable(
+            what="seeing that consumers have the current version",
+            why=f"store {rotation.plan.store} calls {label or 'nothing'} current, and not {rotation.candidate}",
+            advice=f"Somebody changed the store by hand: keyturn show {rotation.id} names what leads on.",
+        )
 
 
 def _old(performance: Performance) -> CredentialValue | None:

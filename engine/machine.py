@@ -41,7 +41,7 @@ ENDED: Final = frozenset({State.COMPLETED, State.ROLLED_BACK, State.CANCELLED, S
 LEAVING: Final[dict[State, tuple[str, ...]]] = {
     State.PAUSED: ("continue", "rollback", "abort"),
     State.ROLLBACK_FAILED: ("retry", "abort"),
-    State.FAILED: ("rollback",),
+    State.FAILED: ("rollback", "rotate"),
 }
 """The resting states, and the commands that lead out of each."""
 

@@ -1,4 +1,4 @@
-"""What people and schedules can ask for: start, go back, retry, end a grace period; each a recorded decision.
+"""What people and schedules can ask for: start, pause, go back, retry, give up; each a recorded decision.
 
 Rule 1: an operation reads, decides (commands.py) and appends; driving what it decided is the runner's work.
 Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more.
@@ -7,9 +7,10 @@ Rule 2: of the ports only the log is written here; a store is asked what it hold
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 from uuid import UUID
 
-from engine.commands import StartRotation, end_grace, go_back, opened, refuse_second, retry
+from engine.commands import StartRotation, abandon, end_grace, go_back, let_go_on, opened, pause, refuse_second, retry
 from engine.credential import Credential, Version
 from engine.errors import Conflict, IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
 from engine.events import CredentialEvent, RotationEvent
@@ -20,6 +21,14 @@ from engine.policies import unreachable
 from engine.ports import Holdings, SecretStore
 from engine.rotation import Rotation
 from engine.values import CURRENT, Instant
+
+
+class Decision(Protocol):
+    """A decision on one rotation (commands.py): the facts to append; raises `IllegalCommand`."""
+
+    def __call__(self, rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+        """Return the facts, none where nothing is to be done."""
+        ...
 
 
 class Operations:
@@ -157,15 +166,40 @@ class Operations:
 
     def retry(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a failed rollback is tried again; raises `IllegalCommand`."""
+        self._decide(self.rotation(rotation_id), retry, reason=reason)
+
+    def pause(self, rotation_id: UUID, *, reason: str = "") -> bool:
+        """Record that a rotation is to rest before anybody is given the candidate; False where it is recorded already.
+
+        Raises `IllegalCommand` where it is too late.
+        """
+        return self._decide(self.rotation(rotation_id), pause, reason=reason)
+
+    def let_go_on(self, rotation_id: UUID, *, reason: str = "") -> None:
+        """Record that a paused rotation goes on; raises `IllegalCommand` in any other state."""
+        self._decide(self.rotation(rotation_id), let_go_on, reason=reason)
+
+    def abandon(self, rotation_id: UUID, *, reason: str = "") -> None:
+        """Record that a rotation is over whose going back failed, or whose retiring has had its tries.
+
+        Nothing is changed outside, and its credential is free. Raises `IllegalCommand` in any other state.
+        """
         rotation = self.rotation(rotation_id)
         credential = self._world.credential(rotation.service, rotation.environment)
-        self._append(rotation_id, rotation.version, rotation.state, retry(rotation, reason=reason), credential, [])
+        events, noted = abandon(rotation, reason=reason, now=self._world.clock.now())
+        self._append(rotation_id, rotation.version, rotation.state, events, credential, noted)
 
     def end_grace(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a grace period ends now; raises `IllegalCommand` in any other state."""
-        rotation = self.rotation(rotation_id)
-        credential = self._world.credential(rotation.service, rotation.environment)
-        self._append(rotation_id, rotation.version, rotation.state, end_grace(rotation, reason=reason), credential, [])
+        self._decide(self.rotation(rotation_id), end_grace, reason=reason)
+
+    def _decide(self, rotation: Rotation, decision: Decision, *, reason: str) -> bool:
+        """Append what is decided on a rotation alone; tell whether that is anything."""
+        events = decision(rotation, reason=reason)
+        if events:
+            credential = self._world.credential(rotation.service, rotation.environment)
+            self._append(rotation.id, rotation.version, rotation.state, events, credential, [])
+        return bool(events)
 
     def _append(
         self,

@@ -238,7 +238,7 @@ class Performance:
             raise Rejected(
                 what=f"reading version {version}",
                 why=f"the store {self.rotation.plan.store!r} does not hold it at {self.path!r}",
-                advice="Restore the store from a backup, or begin again: keyturn rotate.",
+                advice=f"Put store {self.rotation.plan.store} back from a backup that holds it.",
             )
         return value
 

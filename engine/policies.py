@@ -30,17 +30,22 @@ def delay(plan: Plan, failures: int, *, jitter: float) -> Microseconds:
 def can_go_back(rotation: Rotation) -> bool:
     """Tell whether there is something to go back to.
 
-    Where the store called nothing else current before, a rotation can be undone until promotion begins: then there is
-    nothing else to call current. Without an earlier version, and where a login holds one value, it can be
-    undone until that may have been replaced: a candidate that is taken away then leaves nothing that works. The
-    same goes for an earlier version that was set again: it was somebody's before.
+    Where the store called nothing current before, a rotation can be undone until the store may call the candidate
+    current: then there is nothing else to call current. Without an earlier version, and where a login holds one
+    value, it can be undone until that may have been replaced: a candidate that is taken away then leaves nothing
+    that works. The same goes for an earlier version that was set again: it was somebody's before.
     """
     is_alone = rotation.previous is None or rotation.captured
-    if rotation.promotable and (rotation.label is None or is_alone):
+    if rotation.promotable and (rotation.labelled if rotation.label is None else is_alone):
         return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
     undoable = adds and rotation.kind is Kind.ROTATION
     return rotation.previous is not None or undoable or not rotation.attempted
+
+
+def is_stuck(rotation: Rotation) -> bool:
+    """Tell whether retiring has had its tries: it goes on for as long as it is driven, and a person should look."""
+    return rotation.state is State.RETIRING and rotation.failures >= rotation.plan.effect_attempts
 
 
 def cause_of(effect: Effect, error: PortError) -> Cause:

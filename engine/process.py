@@ -158,7 +158,7 @@ def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
         case Effect.RETIRE:
             # The current version was verified; once a try has failed, it may be what the target refuses.
             return [before, rotation.login] if rotation.failures else [before]
-        case Effect.RESTORE if rotation.plan.overlap and rotation.promotable:
+        case Effect.RESTORE if rotation.plan.overlap and (rotation.promotable or not rotation.plan.settable):
             return [before]
         case Effect.VERIFY_ROLLBACK:
             return [before] if rotation.attempted and not rotation.captured else []

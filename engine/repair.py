@@ -136,7 +136,7 @@ class Repair:
                 )
                 return self._begun
             case Step.RESUME | Step.RETRY | Step.ABANDON | Step.END:
-                return self._move(rotation, decision.step, said) if rotation else None
+                return self._move(rotation, decision, said) if rotation else None
             case Step.NOTHING | Step.WAIT | Step.ASK:
                 return None
             case _:
@@ -149,15 +149,18 @@ class Repair:
         adopted = e.VersionAdopted(version.id, version.login, said)
         world.append(noted_facts(credential, [adopted], at=world.clock.now().wall, actor=world.actor))
 
-    def _move(self, rotation: Rotation, step: Step, said: str) -> UUID | None:
+    def _move(self, rotation: Rotation, decision: Decision, said: str) -> UUID | None:
+        step, why = decision.step, decision.why
         if step is Step.RETRY:
             self._operations.retry(rotation.id, reason=said)
         if step in (Step.RESUME, Step.RETRY):
             return rotation.id
-        with self._world.hold(rotation.id) as held:  # nobody's work is ended under their hands
-            performance = Performance(self._world, rotation, held=held)
-            failed = e.RotationFailed(Cause("repair", "ended", said))
-            performance.record(e.RollbackAbandoned(said) if step is Step.ABANDON else failed)
+        if step is Step.ABANDON:
+            self._operations.abandon(rotation.id, reason=said)
+        if step is Step.END:
+            with self._world.hold(rotation.id) as held:  # nobody's work is ended under their hands
+                cause = Cause("repair", "ended", why)
+                Performance(self._world, rotation, held=held).record(e.RotationFailed(cause, said))
         return None
 
 

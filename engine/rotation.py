@@ -125,6 +125,11 @@ class Rotation(msgspec.Struct, frozen=True):
         return self.label == self.candidate and not self.attempted
 
     @property
+    def labelled(self) -> bool:
+        """Tell whether the store may call the candidate current, now or later."""
+        return any(a.version == self.candidate and not a.login and (a.done or not a.closed) for a in self.attempts)
+
+    @property
     def in_doubt(self) -> Attempt | None:
         """Return the attempt on the candidate whose outcome nobody knows; None where there is none."""
         for attempt in reversed(self.attempts):

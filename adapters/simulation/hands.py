@@ -103,7 +103,8 @@ def put_right(world: Simulation, rotation: Rotation) -> None:
     if wanted is None or value is None:
         return
     current = world.store.versions(world.path).current
-    if rotation.promotable and current not in (rotation.candidate, rotation.previous, None):
+    is_strange = current not in (rotation.candidate, rotation.previous, None)
+    if rotation.promotable and (is_strange or (rotation.state is State.RETIRING and current != wanted)):
         world.store.promote(world.path, wanted, value, expected=current)
     if not world.target.accepts(value) and world.capabilities.settable:
         world.target.restore(value, candidate=None, tag="by hand", deadline=_soon(world))

@@ -342,12 +342,13 @@ class Simulation:
     def _has_no_room(self) -> bool:
         """Tell whether a login holds as many values as it may, of which only a person can take one away.
 
-        Going back by itself is off, or somebody did something by hand; or promotion failed where the store called
-        nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
+        Going back by itself is off, or somebody did something by hand; or the answer to a promotion was lost where
+        the store called nothing current, so that there was nothing to go back to; or the target kept what nobody
+        could see.
         """
         if self.strategy is not Strategy.DUAL or self.values_in_force() < 2:
             return False
-        stuck = any(r.state is State.FAILED and r.promotable and r.label is None for r in self.fold.values())
+        stuck = any(r.state is State.FAILED and r.labelled and r.label is None for r in self.fold.values())
         return self.touched or not self.automatic or stuck or self.kept_unseen
 
     def _check_second_pass(self, rotation_id: UUID) -> None:

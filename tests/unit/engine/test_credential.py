@@ -11,6 +11,7 @@ from engine import events as e
 from engine.credential import Credential, Version, credential_id
 from engine.facts import Fact
 from engine.machine import State
+from engine.values import Microseconds
 from tests.unit.engine.rotations import AT, ROTATION, seconds
 
 OTHER = UUID(int=7)
@@ -65,6 +66,32 @@ def test_closing_leaves_what_the_next_rotation_has_to_mind() -> None:
     closed = fold(opened("v1"), e.RotationClosed(ROTATION, State.FAILED, fences, tries))
     assert (closed.fences, closed.tries) == (fences, tries)
     assert fold(opened("v1"), e.RotationClosed(ROTATION, State.FAILED)).fences == ()
+
+
+def test_what_waits_for_its_turn_waits_until_it_is_opened_or_closed() -> None:
+    """A request that is withdrawn leaves the open rotation, and what it will leave behind, as they are."""
+    fences = (e.Fence("app", "v1", seconds(5)),)
+    other = UUID(int=7)
+    waiting = fold(opened("v1"), e.RotationQueued(other, "app-db", "production"))
+    assert (waiting.open, waiting.queued) == (ROTATION, other)
+    withdrawn = fold(
+        opened("v1"),
+        e.RotationQueued(other, "app-db", "production"),
+        e.RotationClosed(other, State.CANCELLED, fences),
+    )
+    assert (withdrawn.open, withdrawn.queued, withdrawn.fences) == (ROTATION, None, ())
+    begun = fold(
+        opened("v1"),
+        e.RotationQueued(other, "app-db", "production"),
+        e.RotationClosed(ROTATION, State.COMPLETED),
+        e.RotationOpened(other, "app-db", "production", "v2", 2),
+    )
+    assert (begun.open, begun.queued) == (other, None)
+
+
+def test_a_login_that_is_spent_on_a_look_counts() -> None:
+    spent = fold(opened("v1"), e.LoginSpent("app", "boot-1", Microseconds(3)))
+    assert [(use.login, use.boot, use.uptime) for use in spent.tries] == [("app", "boot-1", 3)]
 
 
 def test_ordinals_never_go_down() -> None:

@@ -151,7 +151,7 @@ def test_what_was_refused_is_settled_and_applied_again() -> None:
     bench.at("target.apply", fails(Uncertain))
     ended = bench.drive(rotation_id)
     assert bench.bodies(rotation_id, e.AttemptSettled) == [e.AttemptSettled(1)]
-    assert [attempt.done for attempt in ended.attempts] == [False, True, True]
+    assert [attempt.done for attempt in ended.attempts if attempt.login] == [False, True, True]
     assert ended.state is State.COMPLETED
 
 
@@ -200,6 +200,22 @@ def test_a_look_spends_a_login() -> None:
     assert bench.names(ended.id)[at_look - 1] == "LoginTried"
 
 
+# --- a pause ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pause_that_was_asked_for_begins_when_the_candidate_is_verified() -> None:
+    """Nobody is given the version; when the rollout goes on, it is promoted."""
+    bench = Bench()
+    rotation_id = bench.start()
+    bench.performance(rotation_id).record(e.PauseRequested("wait for Monday"))
+    paused = bench.drive(rotation_id)
+    assert (paused.state, paused.pausing, bench.held.current) == (State.PAUSED, False, FIRST)
+    assert bench.names(rotation_id)[-2:] == ["CandidateVerified", "RolloutPaused"]
+    bench.performance(rotation_id).record(e.RolloutResumed())
+    ended = bench.drive(rotation_id)
+    assert (ended.state, bench.held.current) == (State.COMPLETED, ended.candidate)
+
+
 # --- apply ----------------------------------------------------------------------------------------------------------
 
 
@@ -209,9 +225,11 @@ def test_the_attempt_is_recorded_before_the_target_is_asked() -> None:
     rotation_id = bench.start()
     seen: list[list[e.AttemptStarted]] = []
     bench.at("target.apply", after(lambda: seen.append(bench.bodies(rotation_id, e.AttemptStarted))))
+    began = bench.clock.now()
     candidate = bench.drive(rotation_id).candidate
     call = bench.call("target.apply")
-    assert seen == [[e.AttemptStarted(1, candidate, "app", Instant(call.at + 7 * SECOND))]]
+    uptime = Microseconds(began.uptime + 7 * SECOND)
+    assert seen == [[e.AttemptStarted(1, candidate, "app", Instant(call.at + 7 * SECOND), "boot-1", uptime)]]
     assert call.kwargs == {"tag": f"{rotation_id.hex[:12]}-a1", "deadline": call.at + 7 * SECOND}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from engine import events as e
-from engine.errors import Conflict, Rejected
+from engine.errors import Conflict, Fenced, Rejected, Unavailable
 from engine.facts import Fact
 from engine.machine import State
-from engine.performance import facts_of, noted_facts
+from engine.performance import Performance, facts_of, noted_facts
 from engine.plan import LoginBudget, Strategy
-from engine.values import SECOND, CredentialValue, Microseconds, Secret, fingerprint
+from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret, fingerprint
 from tests.unit.engine.bench import FIRST, PATH, Bench
 from tests.unit.engine.rotations import AT, ROTATION
 
@@ -89,10 +89,38 @@ def test_an_attempt_is_in_the_log_before_anybody_is_asked() -> None:
     performance.record(e.CandidateStaged("00"))
     deadline = performance.begin_attempt("v1", "app")
     assert deadline == bench.clock.wall + 7 * SECOND
-    assert bench.bodies(performance.rotation.id, e.AttemptStarted) == [e.AttemptStarted(1, "v1", "app", deadline)]
+    uptime = Microseconds(bench.clock.uptime + 7 * SECOND)
+    begun = e.AttemptStarted(1, "v1", "app", deadline, "boot-1", uptime)
+    assert bench.bodies(performance.rotation.id, e.AttemptStarted) == [begun]
     assert performance.end_attempt() == e.AttemptClosed(1, done=True)
     performance.begin_attempt("v1", "app")
     assert performance.end_attempt() == e.AttemptClosed(2, done=True)
+
+
+@pytest.mark.parametrize("port", ["target", "store", "places"])
+def test_who_was_taken_over_asks_nobody_any_more(port: str) -> None:
+    """It may have stood still between the decision and the call."""
+    bench = Bench(places=["dotenv:A"])
+    rotation_id = bench.start()
+
+    def taken() -> None:
+        raise Fenced(rotation_id=rotation_id)
+
+    performance = Performance(bench.world(), bench.rotation(rotation_id), held=taken)
+    with pytest.raises(Fenced):
+        list(performance.places) if port == "places" else getattr(performance, port)
+
+
+def test_what_was_not_sent_before_its_deadline_is_not_sent() -> None:
+    """Another value may be there already; and a wall clock that is set back gives no more time."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    performance.record(e.CandidateStaged("00"))
+    performance.begin_attempt("v1", "app")
+    bench.clock.wait(Microseconds(5 * SECOND))
+    bench.clock.jump(-3600)
+    with pytest.raises(Unavailable, match="its time was over before it was sent"):
+        performance.target.retire(None, keep=None, tag="t", deadline=Instant(0))
 
 
 def test_ending_an_attempt_that_was_not_begun_is_a_mistake_of_ours() -> None:
@@ -112,7 +140,8 @@ def test_logins_are_counted_where_the_target_counts_them() -> None:
     counted = counting.performance(counting.start())
     assert counted.can_spend_login("app")
     counted.spend_login("app")
-    assert counting.bodies(counted.rotation.id, e.LoginTried) == [e.LoginTried("app")]
+    now = counting.clock.now()
+    assert counting.bodies(counted.rotation.id, e.LoginTried) == [e.LoginTried("app", now.boot, now.uptime)]
     assert not counted.can_spend_login("app")
     assert counted.can_spend_login("other")
     counting.clock.wait(Microseconds(10 * SECOND + 1))
@@ -128,7 +157,7 @@ def test_a_value_that_the_store_lost_is_named_with_its_place() -> None:
     with pytest.raises(Rejected) as caught:
         performance.candidate()
     assert f"the store 'local' does not hold it at {PATH!r}" in caught.value.message
-    assert "keyturn rotate" in caught.value.advice
+    assert caught.value.advice == "Put store local back from a backup that holds it."
     vacant = Bench(vacant=True)
     assert vacant.performance(vacant.start()).previous() is None
 

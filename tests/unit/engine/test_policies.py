@@ -13,7 +13,7 @@ from engine import events as e
 from engine.credential import Credential, Version, credential_id
 from engine.errors import OwnLoginRejected, PortError, Rejected, Unavailable, Uncertain
 from engine.machine import State
-from engine.plan import Strategy
+from engine.plan import Kind, Strategy
 from engine.policies import after_failure, can_go_back, cause_of, delay, destroyable, give_up, judge
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
@@ -22,6 +22,9 @@ from engine.values import SECOND, Microseconds
 from tests.unit.engine.rotations import CAUSE, attempt, moment, plan, rotation, seconds
 
 APPLIED = (attempt(closed=True, done=True),)
+ASKED = (*APPLIED, attempt(2, login=""))
+"""The store was asked to call the candidate current, and did not answer."""
+REFUSED = (*APPLIED, attempt(2, login="", closed=True))
 GOOD = Verification(Probe.ACCEPTED, Probe.REFUSED, query=True)
 
 
@@ -51,23 +54,30 @@ def test_jitter_spreads_over_the_whole_step() -> None:
         (Strategy.SINGLE, {}, True),
         (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED, "label": "v1"}, True),
         (Strategy.SINGLE, {"attempts": APPLIED}, True),
-        (Strategy.SINGLE, {"promotable": True, "attempts": APPLIED}, False),
-        (Strategy.DUAL, {"promotable": True, "attempts": APPLIED}, False),
+        (Strategy.SINGLE, {"promotable": True, "attempts": ASKED}, False),
+        (Strategy.DUAL, {"promotable": True, "attempts": ASKED}, False),
+        (Strategy.DUAL, {"promotable": True, "attempts": REFUSED}, True),
+        (Strategy.DUAL, {"promotable": True, "attempts": APPLIED}, True),
         (Strategy.SINGLE, {"previous": None}, True),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED}, False),
         (Strategy.SINGLE, {"previous": None, "attempts": APPLIED, "vacant": True}, True),
-        (Strategy.SINGLE, {"previous": None, "attempts": APPLIED, "vacant": True, "promotable": True}, False),
+        (Strategy.SINGLE, {"previous": None, "attempts": ASKED, "vacant": True, "promotable": True}, False),
         (Strategy.ALTERNATING, {"previous": None, "attempts": APPLIED}, False),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED}, True),
         (Strategy.ISSUE, {"previous": None, "attempts": APPLIED}, True),
-        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True}, False),
-        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, True),
+        (Strategy.DUAL, {"previous": None, "attempts": ASKED, "promotable": True}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": REFUSED, "promotable": True}, True),
+        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "kind": Kind.ROLLBACK}, False),
+        (Strategy.DUAL, {"previous": None, "kind": Kind.ROLLBACK}, True),
+        (Strategy.SINGLE, {"captured": True, "attempts": APPLIED, "kind": Kind.ROLLBACK, "label": "v2"}, True),
+        (Strategy.SINGLE, {"captured": True, "promotable": True, "kind": Kind.ROLLBACK, "label": "v2"}, False),
     ],
 )
 def test_there_is_a_way_back_where_something_works_at_its_end(
     strategy: Strategy, changes: dict[str, Any], *, possible: bool
 ) -> None:
-    """While nothing was replaced, if no earlier version is known; until promotion, if the store called none current."""
+    """While nothing was replaced, where none is known; until the store may call it current, where it called none so."""
     assert can_go_back(rotation(State.PROMOTING, plan(strategy), **changes)) is possible
 
 
@@ -98,7 +108,7 @@ def test_a_store_that_may_call_the_candidate_current_is_taken_back() -> None:
 
 def test_a_store_that_called_nothing_current_is_not_taken_back() -> None:
     """There is nothing else that it could call current, so that the candidate stays what it is."""
-    unlabelled = rotation(State.PROMOTING, promotable=True, attempts=APPLIED)
+    unlabelled = rotation(State.PROMOTING, promotable=True, attempts=ASKED)
     assert (unlabelled.previous, unlabelled.label) == ("v1", None)
     assert give_up(unlabelled, CAUSE) == [e.RotationFailed(CAUSE)]
 
@@ -143,13 +153,19 @@ def test_a_cause_tells_step_kind_words_and_what_to_do() -> None:
     assert cause_of(Effect.APPLY, error) == e.Cause("apply", "own_login_rejected", "logging in: refused.", "Look.")
 
 
+def postponed(effect: Effect, error: PortError, until: float) -> e.EffectPostponed:
+    """Return the fact that an effect is tried again so many seconds after the rotation began, by either clock."""
+    later = moment(until)
+    return e.EffectPostponed(cause_of(effect, error), later.wall, later.boot, later.uptime)
+
+
 @pytest.mark.parametrize("error", [Unavailable(what="w", why="y"), Uncertain(what="w", why="y")])
 def test_what_may_succeed_later_is_tried_again_later(error: PortError) -> None:
     """Each time after a longer wait."""
     first = follow(rotation(State.APPLYING), Effect.APPLY, error)
     third = follow(rotation(State.APPLYING, failures=2), Effect.APPLY, error)
-    assert first == e.EffectPostponed(cause_of(Effect.APPLY, error), seconds(2))
-    assert third == e.EffectPostponed(cause_of(Effect.APPLY, error), seconds(5))
+    assert first == postponed(Effect.APPLY, error, 2)
+    assert third == postponed(Effect.APPLY, error, 5)
 
 
 @pytest.mark.parametrize("error", [Rejected(what="w", why="y"), OwnLoginRejected(what="w", why="y")])
@@ -180,7 +196,7 @@ def test_an_effect_has_so_many_tries(state: State, effect: Effect, tries: int) -
 def test_behind_the_point_of_no_return_the_only_way_is_forward(error: PortError) -> None:
     """Retiring is tried for ever: the new version is current, and the old one must go."""
     tired = rotation(State.RETIRING, attempts=APPLIED, failures=10_000)
-    assert follow(tired, Effect.RETIRE, error) == e.EffectPostponed(cause_of(Effect.RETIRE, error), seconds(61))
+    assert follow(tired, Effect.RETIRE, error) == postponed(Effect.RETIRE, error, 61)
 
 
 @pytest.mark.parametrize(

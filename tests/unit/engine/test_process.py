@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine import events as e
 from engine.machine import ENDED, LEAVING, State
@@ -14,7 +15,7 @@ from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.process import EFFECTS, Effect, Wait, fence, next_effect, until_free
 from engine.rotation import Attempt
 from engine.runner import PERFORMERS
-from engine.values import SECOND, Deadline, Instant, Microseconds
+from engine.values import SECOND, Deadline, Instant, Microseconds, Moment
 from tests.unit.engine.rotations import attempt, grace, moment, plan, rotation, seconds
 
 BUDGET = LoginBudget(3, Microseconds(60 * SECOND))
@@ -168,6 +169,63 @@ def test_restoring_waits_for_the_candidate_on_both_logins() -> None:
     assert next_effect(both, moment()) == Wait(seconds(7), "an earlier attempt may still take effect")
     again = rotation(State.ROLLING_BACK, attempts=(attempt(version="v1"),))
     assert next_effect(again, moment()) is Effect.RESTORE
+
+
+def test_going_back_waits_for_a_promotion_without_an_answer() -> None:
+    """The label that moves late would send everybody to the version that was taken back."""
+    lost = rotation(State.ROLLING_BACK, attempts=(attempt(login=""),))
+    assert next_effect(lost, moment(4)) == Wait(seconds(5), "an earlier attempt may still take effect")
+    assert next_effect(lost, moment(5)) is Effect.RESTORE
+    answered = rotation(State.ROLLING_BACK, attempts=(attempt(login="", closed=True),))
+    assert next_effect(answered, moment()) is Effect.RESTORE
+
+
+def test_promoting_waits_for_what_an_earlier_rotation_told_the_stores() -> None:
+    """And for nothing that was asked of the target, nor for its own promotion, which is only repeated."""
+    left = (e.Fence("", "v1", seconds(3)), e.Fence("app", "v1", seconds(9)))
+    promoting = rotation(State.PROMOTING, fences=left, attempts=(attempt(login="", until=8),))
+    assert next_effect(promoting, moment()) == Wait(seconds(3), "an earlier attempt may still take effect")
+    assert next_effect(promoting, moment(3)) is Effect.PROMOTE
+
+
+def jumped(hours: float, passed: float, *, boot: str = "boot-1") -> Moment:
+    """Return what the clock shows when some seconds have passed and the wall clock was set by some hours."""
+    return moment(passed + hours * 3600, uptime=passed, boot=boot)
+
+
+@pytest.mark.parametrize("hours", [-24, -1, 0, 1, 24])
+def test_a_jump_of_the_wall_clock_opens_no_fence_and_holds_none(hours: float) -> None:
+    """What passed since boot is what counts, in attempts, in fences that were left, and in tries that are postponed."""
+    until = grace(5)
+    fence_left = e.Fence("app", "v1", until.wall, until.boot, until.uptime)
+    own = replace(attempt(version="v1"), boot=until.boot, uptime=until.uptime)
+    for waiting in (
+        rotation(State.APPLYING, fences=(fence_left,)),
+        rotation(State.APPLYING, attempts=(own,)),
+        rotation(State.APPLYING, postponed=until),
+    ):
+        due = next_effect(waiting, jumped(hours, 4))
+        assert isinstance(due, Wait)
+        assert due.until - jumped(hours, 4).wall == SECOND
+        assert next_effect(waiting, jumped(hours, 5)) is Effect.APPLY
+
+
+def test_after_a_restart_of_the_machine_the_wall_clock_is_all_there_is() -> None:
+    until = grace(5)
+    fence_left = e.Fence("app", "v1", until.wall, until.boot, until.uptime)
+    waiting = rotation(State.APPLYING, fences=(fence_left,))
+    assert isinstance(next_effect(waiting, moment(4, uptime=9, boot="boot-2")), Wait)
+    assert next_effect(waiting, moment(5, uptime=1, boot="boot-2")) is Effect.APPLY
+
+
+@pytest.mark.parametrize("hours", [-24, 1])
+def test_wrong_logins_count_by_the_clock_since_boot(hours: float) -> None:
+    """A wall clock that is set forward gives no further tries."""
+    spent = tuple(e.LoginUse("app", seconds(0), "boot-1", Microseconds(0)) for _ in range(BUDGET.tries))
+    budgeted = rotation(State.VERIFYING, plan(login_budget=BUDGET), tries=spent)
+    within = BUDGET.window / SECOND - 1
+    assert isinstance(next_effect(budgeted, jumped(hours, within)), Wait)
+    assert next_effect(budgeted, jumped(hours, within + 2)) is Effect.VERIFY
 
 
 @pytest.mark.parametrize(

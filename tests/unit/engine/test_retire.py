@@ -132,7 +132,7 @@ def test_a_value_that_was_rotated_to_itself_is_not_taken_away() -> None:
 def test_proving_spends_a_login_of_the_old_version_only() -> None:
     bench = Bench(Strategy.ALTERNATING, options=MemoryOptions(lockout_after=9))
     ended = bench.rotate()
-    assert bench.bodies(ended.id, e.LoginTried) == [e.LoginTried("app_b")] * 2 + [e.LoginTried("app_a")]
+    assert [body.login for body in bench.bodies(ended.id, e.LoginTried)] == ["app_b", "app_b", "app_a"]
 
 
 # --- what the store lost ------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_what_failed_rotations_left_in_force_is_taken_out_by_the_next(strategy: 
     ended = bench.rotate()
     assert not bench.accepts(left)
     assert bench.noted(e.VersionRetired) == [e.VersionRetired(left), e.VersionRetired(FIRST)]
-    assert [a.version for a in ended.attempts] == [ended.candidate, f"-{FIRST}", f"-{left}"]
+    assert [a.version for a in ended.attempts if a.login] == [ended.candidate, f"-{FIRST}", f"-{left}"]
     assert [version.id for version in bench.credential.strays] == []
 
 

@@ -13,8 +13,9 @@ from engine import rotation as rotations
 from engine.facts import Fact, Recorded, decode, encode, tag_of
 from engine.machine import State, following
 from engine.rotation import Rotation
+from engine.values import Deadline
 from tests.histories import histories
-from tests.unit.engine.rotations import AT, CAUSE, ROTATION, attempt, grace, rotation, seconds, started
+from tests.unit.engine.rotations import AT, CAUSE, ROTATION, attempt, grace, plan, rotation, seconds, started
 
 
 def then(before: Rotation, body: e.Event, state: State | None = None, *, after: float = 1) -> Rotation:
@@ -55,6 +56,17 @@ def test_no_facts_are_no_rotation() -> None:
 def test_a_rotation_begins_with_its_start() -> None:
     with pytest.raises(TypeError, match="begins with RotationStarted, not with Promoted"):
         rotations.fold([Fact(ROTATION, 1, AT, "ada", e.Promoted(), State.MONITORING)])
+
+
+def test_a_rotation_that_waits_for_its_turn_begins_with_being_asked_for() -> None:
+    """It has no candidate yet; when its turn comes it is as if it had begun then, but for its place in the stream."""
+    requested = e.RotationRequested("app-db", "production", plan(), "host:1", "leaked")
+    waiting = rotations.start(Fact(ROTATION, 1, AT, "ada", requested, State.WAITING))
+    assert (waiting.state, waiting.candidate, waiting.previous, waiting.reason) == (State.WAITING, "", None, "leaked")
+    first = started()
+    begun = then(waiting, first.body, State.STAGING)
+    assert (begun.state, begun.version, begun.candidate) == (State.STAGING, 2, "v2")
+    assert then(waiting, e.RotationCancelled(), State.CANCELLED).ended_at == seconds(1)
 
 
 def test_what_a_credential_takes_down_is_no_event_of_a_rotation() -> None:

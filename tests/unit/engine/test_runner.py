@@ -41,6 +41,8 @@ CALM = [
     "CandidateApplied",
     "CandidateVerified",
     "RolloutCompleted",
+    "AttemptStarted",
+    "AttemptClosed",
     "Promoted",
     "MonitoringPassed",
     "GraceEnded",
@@ -146,8 +148,9 @@ def test_what_was_not_done_closes_its_attempt_and_is_tried_again() -> None:
     bench = Bench()
     bench.at("target.apply", fails(Unavailable))
     ended = bench.rotate()
-    assert [attempt.done for attempt in bench.bodies(ended.id, e.AttemptClosed)] == [False, True, True]
-    assert [attempt.version for attempt in ended.attempts] == [ended.candidate, ended.candidate, f"-{FIRST}"]
+    assert [attempt.done for attempt in bench.bodies(ended.id, e.AttemptClosed)] == [False, True, True, True]
+    asked = [attempt.version for attempt in ended.attempts if attempt.login]
+    assert asked == [ended.candidate, ended.candidate, f"-{FIRST}"]
     assert ended.state is State.COMPLETED
 
 
@@ -156,7 +159,7 @@ def test_what_is_in_doubt_leaves_its_attempt_open() -> None:
     bench = Bench()
     bench.at("target.apply", lost)
     ended = bench.rotate()
-    assert bench.bodies(ended.id, e.AttemptClosed) == [e.AttemptClosed(2, done=True)]
+    assert bench.bodies(ended.id, e.AttemptClosed) == [e.AttemptClosed(number, done=True) for number in (2, 3)]
     assert bench.bodies(ended.id, e.CandidateApplied)[0].observed == "probe"
     assert bench.asked("target.apply") == ["target.apply"]
 
@@ -234,7 +237,7 @@ def test_an_owner_that_was_frozen_and_wakes_up_is_fenced_off() -> None:
         bench.performance(rotation_id, owner="process-2").record(e.OwnerChanged("process-2", 2))
 
     bench.at("store.stage", after(take_over))
-    with pytest.raises(Fenced, match=r"taken over by another process \(epoch 2\)"):
+    with pytest.raises(Fenced, match="taken over by another process"):
         bench.drive(rotation_id)
     assert bench.names(rotation_id) == ["RotationStarted", "OwnerChanged"]
     assert bench.asked("target") == []

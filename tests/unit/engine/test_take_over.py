@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from adapters.targets.memory_options import MemoryOptions
@@ -40,19 +42,22 @@ def test_what_was_captured_is_held_and_not_pending() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bench", "captures"),
+    ("strategy", "more", "captures"),
     [
-        (Bench(known=False, options=SHOWS), True),
-        (Bench(Strategy.ALTERNATING, known=False, options=SHOWS), True),
-        (Bench(Strategy.SCRIPT, known=False, options=SHOWS), True),
-        (Bench(known=False, options=SHOWS, settable=False), False),
-        (Bench(known=False), False),
-        (Bench(Strategy.DUAL, known=False, options=SHOWS), False),
-        (Bench(options=SHOWS), False),
+        (Strategy.SINGLE, {"known": False, "options": SHOWS}, True),
+        (Strategy.ALTERNATING, {"known": False, "options": SHOWS}, True),
+        (Strategy.SCRIPT, {"known": False, "options": SHOWS}, True),
+        (Strategy.SINGLE, {"known": False, "options": SHOWS, "settable": False}, False),
+        (Strategy.SINGLE, {"known": False}, False),
+        (Strategy.DUAL, {"known": False, "options": SHOWS}, False),
+        (Strategy.SINGLE, {"options": SHOWS}, False),
     ],
     ids=["single", "alternating", "script", "not settable", "not shown", "dual", "known"],
 )
-def test_only_what_would_be_lost_and_can_be_set_back_is_captured(bench: Bench, *, captures: bool) -> None:
+def test_only_what_would_be_lost_and_can_be_set_back_is_captured(
+    strategy: Strategy, more: dict[str, Any], *, captures: bool
+) -> None:
+    bench = Bench(strategy, **more)
     assert ("PreviousCaptured" in bench.names(bench.rotate().id)) is captures
 
 
@@ -93,12 +98,15 @@ def test_where_no_look_is_clear_nothing_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    "bench",
-    [Bench(Strategy.DUAL, known=False), Bench(Strategy.ISSUE, known=False), Bench(known=False, settable=False)],
+    ("strategy", "plan"),
+    [(Strategy.DUAL, {}), (Strategy.ISSUE, {}), (Strategy.SINGLE, {"settable": False})],
     ids=["dual", "issue", "not settable"],
 )
-def test_what_is_not_replaced_or_could_not_be_set_back_needs_no_clear_look(bench: Bench) -> None:
+def test_what_is_not_replaced_or_could_not_be_set_back_needs_no_clear_look(
+    strategy: Strategy, plan: dict[str, Any]
+) -> None:
     """It is not taken for vacant, and nothing could be captured anyway."""
+    bench = Bench(strategy, known=False, **plan)
     rotation_id = bench.start()
     bench.at("target.probe", answers(UNCLEAR))
     ended = bench.drive(rotation_id)

@@ -1,0 +1,69 @@
+"""The ways out: the commands that a person can run where a rotation stands, and what each does.
+
+Rule 1: a command that is named here works in that state; tests/integration/test_endings.py runs each of them.
+Rule 2: words only; what a command may do is decided in commands.py.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.machine import ENDED, State
+from engine.policies import can_go_back, is_stuck
+from engine.rotation import Rotation
+
+
+class Way(msgspec.Struct, frozen=True):
+    """A command, complete, and what it does: `keyturn retry 018f…` `tries again`."""
+
+    command: str
+    does: str
+
+    def __str__(self) -> str:
+        return f"{self.command} {self.does}"
+
+
+def ways_out(rotation: Rotation) -> tuple[Way, ...]:
+    """Return what leads on from where a rotation stands, the way that is wanted most often first.
+
+    None where it is over and well.
+    """
+
+    def way(name: str, does: str) -> Way:
+        return Way(f"keyturn {name} {rotation.id}", does)
+
+    def of_service(name: str, does: str) -> Way:
+        return Way(f"keyturn {name} {rotation.service}", does)
+
+    match rotation.state:
+        case State.PAUSED:
+            return (way("continue", "lets it go on"), way("abort", "takes it back"))
+        case State.ROLLBACK_FAILED:
+            return (way("retry", "tries again to go back, once the cause is gone"), way("abort", "gives going back up"))
+        case State.FAILED:
+            forward = of_service("rotate", "leads forward")
+            return (of_service("rollback", "goes back"), forward) if is_half_way(rotation) else (forward,)
+        case State.RETIRING if is_stuck(rotation):
+            again = way("resume", "tries again, once the cause is gone")
+            return (again, way("abort", "ends the rotation, and leaves everything as it is"))
+        case State.GRACE:
+            ends = way("retire", "ends the grace period now")
+            return (ends, *((of_service("rollback", "goes back"),) if can_go_back(rotation) else ()))
+        case state if state in ENDED:
+            return ()
+        case State.WAITING | State.RETIRING | State.ROLLING_BACK | State.VERIFYING_ROLLBACK:
+            return (way("resume", "drives it on"),)
+        case _:
+            on = way("resume", "drives it on")
+            return (on, way("abort", "takes it back")) if can_go_back(rotation) else (on,)
+
+
+def is_half_way(rotation: Rotation) -> bool:
+    """Tell whether a rotation failed where something is still to be taken back, and can be."""
+    touched = rotation.attempted or rotation.promotable
+    return rotation.state is State.FAILED and touched and can_go_back(rotation)
+
+
+def in_words(ways: tuple[Way, ...]) -> str:
+    """Return the ways as one sentence."""
+    return "; ".join(map(str, ways)) + "." if ways else ""
