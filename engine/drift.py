@@ -190,13 +190,14 @@ def _is_overtaken(observed: Observed) -> bool:
 
 
 def _of_failed_rollback(observed: Observed, name: str, done: Sequence[Decision]) -> Decision:
-    why = f"{name} could not go back"
+    why = f"{name} is rollback_failed"
     current = observed.holds(observed.label)
     if current is not None and observed.acceptance(current) in UNCLEAR:
         return _unclear(observed, current, f"; {why}")
     if any(each.step is Step.RETRY for each in done):
-        return Decision(Step.ABANDON, f"{why} when it was tried again")
-    return Decision(Step.RETRY, why)
+        return Decision(Step.ABANDON, f"{why}, also after it was tried again")
+    advice = in_words(ways_out(observed.rotation)) if observed.rotation else ""
+    return Decision(Step.RETRY, why, advice=advice)
 
 
 def _of_promoted(observed: Observed, rotation: Rotation, name: str) -> Decision:

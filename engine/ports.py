@@ -239,7 +239,10 @@ class Inspectable(Protocol):
     """A further place that can tell what it has."""
 
     def has(self, value: CredentialValue, *, version: str) -> bool | None:
-        """Tell whether `value` stands there as `publish` would write it; None where it cannot be read back."""
+        """Tell whether `value` stands there as `publish` would write it; None where that cannot be seen.
+
+        Never raises the three outcomes.
+        """
         ...
 
 

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from engine import events as e
 from engine.credential import Credential, Version
 from engine.drift import RESTING, UNCLEAR, Decision, Observed, PlaceSeen, Step, decide, wants_looking
-from engine.errors import PortError
 from engine.events import Cause
 from engine.machine import State
 from engine.operations import Operations
@@ -26,7 +25,7 @@ from engine.plan import Plan
 from engine.ports import Holdings, Inspectable
 from engine.rotation import Rotation
 from engine.sightings import WRONG_LOGINS_MAX, Acceptance, Seen, look_around
-from engine.values import CURRENT, CredentialValue, Form
+from engine.values import CURRENT, Form
 
 PREFIX: Final = "doctor --repair"
 """What the reason of everything that a repair records begins with."""
@@ -110,7 +109,10 @@ class Repair:
         version = binding.store.versions(self._plan.path).current
         if value is None or version is None or value.form is not Form.PLAIN:
             return ()
-        return tuple(PlaceSeen(each.name, _has(each, value, version)) for each in binding.places)
+        return tuple(
+            PlaceSeen(each.name, each.has(value, version=version) if isinstance(each, Inspectable) else None)
+            for each in binding.places
+        )
 
     def begin(self, decision: Decision, *, reason: str = "") -> UUID | None:
         """Record a decision; return the rotation that is to be driven then, if any.
@@ -195,13 +197,3 @@ def _likeliest_first(credential: Credential, rotation: Rotation | None, held: Ho
     lineage = [version.id for version in reversed(credential.lineage)]
     wanted = [held.current, *logged, *moving, held.previous, *lineage, *reversed(held.versions)]
     return [version for version in dict.fromkeys(wanted) if version in held.versions]
-
-
-def _has(place: object, value: CredentialValue, version: str) -> bool | None:
-    """Tell whether a place has a version; None where that cannot be seen."""
-    if not isinstance(place, Inspectable):
-        return None
-    try:
-        return place.has(value, version=version)
-    except PortError:
-        return None

@@ -60,6 +60,13 @@ def drive(
 
     `back` tells that going back is what the caller asked for. Raises what `Runner.drive` raises.
     """
+    rotation = driven(session, rotation_id, patience, given=given)
+    code = report(session, rotation, back=back)
+    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+
+
+def driven(session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None) -> Rotation:
+    """Drive a rotation and show it; return it as it is then. Raises what `Runner.drive` raises."""
     installation = session.installation
     clock = installation.world.clock
     ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
@@ -92,8 +99,7 @@ def drive(
     with progress(session.console, installation, begun):
         rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
     session.on_interrupt = ""
-    code = report(session, rotation, back=back)
-    return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
+    return rotation
 
 
 def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitCode:

@@ -22,7 +22,7 @@ from adapters.config.references import ReferenceReader
 from adapters.registry import missing_driver, store_adapter, target_adapter
 from adapters.system import FINGERPRINT_KEY, installation_key
 from engine.adapter import Reference, StoreContext, TargetContext
-from engine.errors import NoSuchService, Rejected
+from engine.errors import NoSuchService, PortError, Rejected
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
@@ -67,11 +67,14 @@ class PublishedPlace:
         self._forget_old(key)
 
     def has(self, value: CredentialValue, *, version: str) -> bool | None:
-        """Tell whether the rendered value is current there; None where the store cannot be read back."""
+        """Tell whether the rendered value is current there; None where that cannot be read back."""
         if not self.store.capabilities.readable:
             return None
-        published = self.read()
-        return published is not None and published.secret == self._rendered(value, version).secret
+        try:
+            published, wanted = self.read(), self._rendered(value, version)
+        except PortError:
+            return None
+        return published is not None and published.secret == wanted.secret
 
     def _rendered(self, value: CredentialValue, version: str) -> CredentialValue:
         """Return a value in the form that is published; raises `Rejected` where that cannot be made of it."""

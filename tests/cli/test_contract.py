@@ -48,7 +48,7 @@ COMMAND_OPTIONS = {
     "audit verify": set(),
     "audit export": set(),
     "machine": {"--format"},
-    "doctor": set(),
+    "doctor": {"--repair", "--yes", "--dry-run", "--reason"},
     "adapters": set(),
 }
 """Every command and the options that it has besides those that all share."""
