@@ -99,6 +99,8 @@ class Observed(msgspec.Struct, frozen=True):
     """What the log calls current."""
     rotation: Rotation | None = None
     """The rotation that is open."""
+    grace_over: bool = False
+    """It is in a grace period that has run out."""
     begun: bool = True
     """The log knows a rotation of it."""
     label: str | None = None
@@ -204,13 +206,15 @@ def _of_promoted(observed: Observed, rotation: Rotation, name: str) -> Decision:
     """Decide where consumers have the candidate, and the old version is still to be retired."""
     current = Version(rotation.candidate, rotation.login)
     seen = observed.acceptance(current)
+    retires = rotation.state is State.RETIRING or observed.grace_over
     if seen is Acceptance.REFUSED:
         why = f"{name} is {rotation.state}, and the target refuses {current.id}, which it made current"
         return Decision(Step.END, why)
-    if seen is not Acceptance.ACCEPTED and not (seen is Acceptance.NOT_TRIED and rotation.state is State.RETIRING):
+    if seen is not Acceptance.ACCEPTED and not (seen is Acceptance.NOT_TRIED and retires):
         return _unclear(observed, current, f"; {name} is {rotation.state}")
-    if rotation.state is State.RETIRING:
-        return Decision(Step.RESUME, f"{name} is retiring", advice=f"keyturn resume {rotation.id}")
+    if retires:
+        why = f"{name} is to retire the old version"
+        return Decision(Step.RESUME, why, advice=f"keyturn resume {rotation.id}")
     if observed.lagging:
         advice = f"keyturn retire {rotation.id} ends the grace period; then repair again."
         return Decision(Step.ASK, f"{name} is in grace, and {_lag(observed)} does not have {current.id}", advice=advice)

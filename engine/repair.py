@@ -25,7 +25,7 @@ from engine.plan import Plan
 from engine.ports import Holdings, Inspectable
 from engine.rotation import Rotation
 from engine.sightings import WRONG_LOGINS_MAX, Acceptance, Seen, look_around
-from engine.values import CURRENT, Form
+from engine.values import CURRENT, Form, Moment
 
 PREFIX: Final = "doctor --repair"
 """What the reason of everything that a repair records begins with."""
@@ -59,6 +59,7 @@ class Repair:
         observed = Observed(
             logged=credential.current,
             rotation=rotation,
+            grace_over=_is_grace_over(rotation, world.clock.now()),
             begun=credential.last is not None,
             label=held.current,
             held=self._usable(binding, _likeliest_first(credential, rotation, held)),
@@ -164,6 +165,12 @@ class Repair:
                 cause = Cause("repair", "ended", why)
                 Performance(self._world, rotation, held=held).record(e.RotationFailed(cause, said))
         return None
+
+
+def _is_grace_over(rotation: Rotation | None, now: Moment) -> bool:
+    if rotation is None or rotation.state is not State.GRACE:
+        return False
+    return rotation.grace is None or not rotation.grace.remaining(now)
 
 
 def settle(

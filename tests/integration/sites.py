@@ -207,17 +207,17 @@ class RedisSite:
 
     def logs_in(self, value: CredentialValue) -> bool:
         """Log in with the plain driver."""
-        with redis.Redis(
-            host=self.server.host,
-            port=self.server.port,
-            username=value.username,
-            password=value.revealed(),
-            single_connection_client=True,
-        ) as client:
-            try:
+        try:
+            with redis.Redis(
+                host=self.server.host,
+                port=self.server.port,
+                username=value.username,
+                password=value.revealed(),
+                single_connection_client=True,
+            ) as client:
                 return bool(client.ping())
-            except redis.AuthenticationError:
-                return False
+        except redis.AuthenticationError:
+            return False
 
     def spoil(self) -> None:
         """Spoil the query."""
