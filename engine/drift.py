@@ -138,12 +138,16 @@ UNCLEAR: Final = frozenset({Acceptance.UNKNOWN, Acceptance.UNUSABLE})
 """The target was asked, and did not say whether the secret opens the login."""
 
 
-def wants_looking(observed: Observed) -> bool:
-    """Tell whether the decision depends on what the target accepts, so that a wrong login may be worth it."""
+def worth_asking(observed: Observed) -> tuple[Version, ...]:
+    """Return the versions of which it may decide something whether the target accepts them, the first one most."""
     rotation = observed.rotation
-    if rotation is not None:
-        return rotation.state in (State.GRACE, State.RETIRING, State.ROLLBACK_FAILED) and not _is_overtaken(observed)
-    return observed.begun and (observed.label is not None or observed.logged is not None)
+    if rotation is None:
+        is_known = observed.begun and (observed.label is not None or observed.logged is not None)
+        return observed.held if is_known else ()
+    if rotation.state not in (State.GRACE, State.RETIRING, State.ROLLBACK_FAILED) or _is_overtaken(observed):
+        return ()
+    current = observed.holds(observed.label)
+    return (current,) if current is not None else ()
 
 
 def decide(observed: Observed, done: Sequence[Decision] = ()) -> Decision:

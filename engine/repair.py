@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from engine import events as e
 from engine.credential import Credential, Version
-from engine.drift import RESTING, UNCLEAR, Decision, Observed, PlaceSeen, Step, decide, wants_looking
+from engine.drift import RESTING, UNCLEAR, Decision, Observed, PlaceSeen, Step, decide, worth_asking
 from engine.events import Cause
 from engine.machine import State
 from engine.operations import Operations
@@ -43,6 +43,8 @@ class Repair:
         self._logins = logins
         self._refused: Counter[str] = Counter()
         """The wrong logins that the looks of this repair have cost, by login."""
+        self._refusals: dict[str, Seen] = {}
+        """The versions that were refused, and nothing was done about it since."""
         self._begun: UUID | None = None
         """The rotation that this repair began last."""
 
@@ -67,9 +69,7 @@ class Repair:
             places=self._places(binding),
             failed=None if rotation else self._ended(State.FAILED, State.ROLLED_BACK),
         )
-        if not wants_looking(observed):
-            return observed
-        return replace(observed, looks=self._ask(observed.held))
+        return replace(observed, looks=self._ask(worth_asking(observed)))
 
     def _usable(self, binding: Binding, ids: Sequence[str]) -> tuple[Version, ...]:
         """Return those of the versions that one of the logins can be used with."""
@@ -84,17 +84,24 @@ class Repair:
         return tuple(found)
 
     def _ask(self, held: Sequence[Version]) -> tuple[Seen, ...]:
-        """Try the versions in turn until one is accepted, or the target gives no clear answer."""
+        """Try the versions in turn until one is accepted, or the target gives no clear answer.
+
+        What was refused is not tried again before a rotation was driven.
+        """
         looks: list[Seen] = []
         proven = self._ended(State.COMPLETED, State.GRACE)
         for version in held:
             seen = Seen(version.id, Acceptance.NOT_TRIED, None, f"{WRONG_LOGINS_MAX} wrong logins were spent already")
-            if self._refused[version.login] < WRONG_LOGINS_MAX:
+            if version.id in self._refusals:
+                seen = self._refusals[version.id]
+            elif self._refused[version.login] < WRONG_LOGINS_MAX:
                 (seen,) = look_around(self._world, self._service, self._environment, self._plan, [version])
             if seen.accepted is Acceptance.NOT_TRIED and proven and version.id == proven.candidate:
                 seen = Seen(version.id, Acceptance.ACCEPTED, None, "as the rotation saw")
             looks.append(seen)
-            self._refused[version.login] += seen.accepted is Acceptance.REFUSED
+            if seen.accepted is Acceptance.REFUSED and version.id not in self._refusals:
+                self._refused[version.login] += 1
+                self._refusals[version.id] = seen
             if seen.accepted is Acceptance.ACCEPTED or seen.accepted in UNCLEAR:
                 break
         return tuple(looks)
@@ -122,6 +129,8 @@ class Repair:
         that is to be ended, and `Conflict` where another process appended first.
         """
         said = f"{PREFIX}: {reason or decision.why}"
+        if decision.step not in (Step.ADOPT, Step.ABANDON, Step.END):
+            self._refusals.clear()
         rotation = self._operations.open_rotation(self._service, self._environment)
         match decision.step:
             case Step.ADOPT:

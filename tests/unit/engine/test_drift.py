@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.credential import Version
-from engine.drift import RESTING, Decision, Observed, PlaceSeen, Step, decide, wants_looking
+from engine.drift import RESTING, Decision, Observed, PlaceSeen, Step, decide, worth_asking
 from engine.machine import ENDED, State, following
 from engine.sightings import Acceptance, Seen
 from tests.unit.engine.rotations import CAUSE, rotation
@@ -205,21 +205,22 @@ def test_what_failed_may_be_settled_by_another_step() -> None:
 @pytest.mark.parametrize(
     ("seen", "worth"),
     [
-        (observed("v3", "v3"), True),
-        (observed(None, "v3"), True),
-        (observed("v3", None), True),
-        (observed(None, None), False),
-        (observed("v1", None, begun=False), False),
-        (open_in(State.APPLYING, observed("v1", "v1")), False),
-        (open_in(State.PAUSED, observed("v1", "v1")), False),
-        (open_in(State.GRACE, observed("v2", "v2")), True),
-        (open_in(State.GRACE, observed("v1", "v2")), False),
-        (open_in(State.RETIRING, observed("v2", "v2")), True),
-        (open_in(State.ROLLBACK_FAILED, observed("v1", "v1")), True),
+        (observed("v3", "v3"), "v3 v2 v1"),
+        (observed(None, "v3"), "v3 v2 v1"),
+        (observed("v3", None), "v3 v2 v1"),
+        (observed(None, None), ""),
+        (observed("v1", None, begun=False), ""),
+        (open_in(State.APPLYING, observed("v1", "v1")), ""),
+        (open_in(State.PAUSED, observed("v1", "v1")), ""),
+        (open_in(State.GRACE, observed("v2", "v2")), "v2"),
+        (open_in(State.GRACE, observed("v1", "v2")), ""),
+        (open_in(State.RETIRING, observed("v2", "v2")), "v2"),
+        (open_in(State.ROLLBACK_FAILED, observed("v1", "v1")), "v1"),
+        (open_in(State.ROLLBACK_FAILED, observed(None, "v1", "")), ""),
     ],
 )
-def test_the_target_is_asked_only_where_its_answer_decides(seen: Observed, *, worth: bool) -> None:
-    assert wants_looking(seen) is worth
+def test_the_target_is_asked_only_where_its_answer_decides(seen: Observed, worth: str) -> None:
+    assert [version.id for version in worth_asking(seen)] == worth.split()
 
 
 def test_each_step_is_told_in_words() -> None:
