@@ -116,7 +116,8 @@ def assembled(
 
 def _unknown(service: str, environment: str) -> dict[str, Any]:
     empty = dict.fromkeys(("version", "rotation_id", "last_rotated_at", "last_outcome", "grace_until", "error"))
-    return {"service": service, "environment": environment, "state": NEVER_ROTATED, "restore_points": [], **empty}
+    named = {"service": service, "environment": environment, "state": NEVER_ROTATED}
+    return {**named, "restore_points": [], "next": [], **empty}
 
 
 def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
@@ -133,4 +134,5 @@ def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
         "restore_points": entry["restore_points"],
         "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
         "error": entry["error"],
+        "next": entry["next"],
     }

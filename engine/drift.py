@@ -179,7 +179,7 @@ def _of_open(observed: Observed, rotation: Rotation, done: Sequence[Decision]) -
         return Decision(Step.END, f"{name} is {rotation.state}, and the stores call {_called(observed)} current")
     if rotation.state in (State.GRACE, State.RETIRING):
         return _of_promoted(observed, rotation, name)
-    return Decision(Step.RESUME, f"{name} is {rotation.state}", advice=f"keyturn resume {rotation.id}")
+    return Decision(Step.RESUME, f"{name} is {rotation.state}", advice=in_words(ways_out(rotation)))
 
 
 def _is_overtaken(observed: Observed) -> bool:
@@ -218,7 +218,7 @@ def _of_promoted(observed: Observed, rotation: Rotation, name: str) -> Decision:
         return _unclear(observed, current, f"; {name} is {rotation.state}")
     if retires:
         why = f"{name} is to retire the old version"
-        return Decision(Step.RESUME, why, advice=f"keyturn resume {rotation.id}")
+        return Decision(Step.RESUME, why, advice=in_words(ways_out(rotation)))
     if observed.lagging:
         advice = f"keyturn retire {rotation.id} ends the grace period; then repair again."
         return Decision(Step.ASK, f"{name} is in grace, and {_lag(observed)} does not have {current.id}", advice=advice)

@@ -126,6 +126,13 @@ class InGrace(KeyturnError):
     hint = "keyturn retire {rotation_id} ends the grace period now; keyturn rollback {service} goes back."
 
 
+class NoRoom(KeyturnError):
+    """{service} ({environment}) has no room for another version: the target holds {held}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn rollback {service} takes away what rotation {rotation_id} left there; then rotate again."
+
+
 class OwnedElsewhere(KeyturnError):
     """Rotation {rotation_id} is being driven by another process ({owner})."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.machine import ENDED, State
+from engine.plan import Strategy
 from engine.policies import can_go_back, is_stuck
 from engine.rotation import Rotation
 
@@ -35,33 +36,40 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
     def of_service(name: str, does: str) -> Way:
         return Way(f"keyturn {name} {rotation.service}", does)
 
+    on = way("resume", "drives it on")
+    back = (way("abort", "takes it back"),) if can_go_back(rotation) else ()
     match rotation.state:
         case State.PAUSED:
-            return (way("continue", "lets it go on"), way("abort", "takes it back"))
+            return (way("continue", "lets it go on"), *back)
         case State.ROLLBACK_FAILED:
             return (way("retry", "tries again to go back, once the cause is gone"), way("abort", "gives going back up"))
         case State.FAILED:
-            forward = of_service("rotate", "leads forward")
-            return (of_service("rollback", "goes back"), forward) if is_half_way(rotation) else (forward,)
+            # A login that holds two values has no room for a third, until the one that failed is taken away.
+            forward = () if is_full(rotation) else (of_service("rotate", "leads forward"),)
+            return (of_service("rollback", "goes back"), *forward) if is_half_way(rotation) else forward
         case State.RETIRING if is_stuck(rotation):
             again = way("resume", "tries again, once the cause is gone")
             return (again, way("abort", "ends the rotation, and leaves everything as it is"))
         case State.GRACE:
             ends = way("retire", "ends the grace period now")
-            return (ends, *((of_service("rollback", "goes back"),) if can_go_back(rotation) else ()))
+            return (way("resume", "retires the old version once it is over"), ends, *back)
         case state if state in ENDED:
             return ()
         case State.WAITING | State.RETIRING | State.ROLLING_BACK | State.VERIFYING_ROLLBACK:
-            return (way("resume", "drives it on"),)
+            return (on,)
         case _:
-            on = way("resume", "drives it on")
-            return (on, way("abort", "takes it back")) if can_go_back(rotation) else (on,)
+            return (on, *back)
 
 
 def is_half_way(rotation: Rotation) -> bool:
     """Tell whether a rotation failed where something is still to be taken back, and can be."""
     touched = rotation.attempted or rotation.promotable
     return rotation.state is State.FAILED and touched and can_go_back(rotation)
+
+
+def is_full(rotation: Rotation) -> bool:
+    """Tell whether a rotation that failed may have left its login without room for another value."""
+    return rotation.plan.strategy is Strategy.DUAL and is_half_way(rotation)
 
 
 def in_words(ways: tuple[Way, ...]) -> str:

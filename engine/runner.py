@@ -41,6 +41,11 @@ def never(rotation: Rotation, wait: Wait) -> bool:
     return False
 
 
+def endlessly(rotation: Rotation) -> bool:
+    """Never have enough: retiring is tried for as long as it is waited for."""
+    return False
+
+
 class Runner:
     """Drives rotations, one at a time, in this process."""
 
@@ -54,9 +59,10 @@ class Runner:
         rotation_id: UUID,
         *,
         patience: Callable[[Rotation, Wait], bool] = never,
+        enough: Callable[[Rotation], bool] = endlessly,
         given: Secret | None = None,
     ) -> Rotation:
-        """Drive a rotation until it rests, or until it has to wait longer than `patience` allows.
+        """Drive a rotation until it rests, was tried `enough`, or has to wait longer than `patience` allows.
 
         `given` is the value of a candidate that the user brought. Raises `NoSuchRotation`,
         `OwnedElsewhere` where a live process drives it, and `Fenced` where one took it over.
@@ -65,13 +71,14 @@ class Runner:
         if rests(rotation.state):
             return rotation
         with self._world.hold(rotation_id) as held:
-            return self._drive(rotation_id, patience=patience, given=given, held=held)
+            return self._drive(rotation_id, patience=patience, enough=enough, given=given, held=held)
 
     def _drive(
         self,
         rotation_id: UUID,
         *,
         patience: Callable[[Rotation, Wait], bool],
+        enough: Callable[[Rotation], bool],
         given: Secret | None,
         held: Callable[[], None],
     ) -> Rotation:
@@ -80,7 +87,7 @@ class Runner:
             rotation = self._load(rotation_id)
             now = self._world.clock.now()
             due = next_effect(rotation, now)
-            if due is None:
+            if due is None or enough(rotation):
                 return rotation
             if isinstance(due, Wait):
                 if not patience(rotation, due):

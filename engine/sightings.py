@@ -15,7 +15,8 @@ import msgspec
 
 from engine import events as e
 from engine.credential import Version
-from engine.errors import Conflict, OwnedElsewhere, PortError
+from engine.errors import Conflict, NoRoom, OwnedElsewhere, PortError
+from engine.leaving import is_full
 from engine.performance import World, facts_of, noted_facts
 from engine.plan import Plan
 from engine.ports import Probe, Sighting
@@ -67,12 +68,13 @@ def versions_of(rotation: Rotation) -> tuple[Version, ...]:
 
 
 def look_around(
-    world: World, service: str, environment: str, plan: Plan, versions: Sequence[Version]
+    world: World, service: str, environment: str, plan: Plan, versions: Sequence[Version], *, spending: bool = True
 ) -> tuple[Seen, ...]:
     """Look at versions of a credential, in the order given, and return what is seen of each.
 
     Costs `WRONG_LOGINS_MAX` refused logins at most. Where the target counts them, each login is recorded before it
-    is tried: in the open rotation, or on the credential where none is open. Raises what `World.bind` raises.
+    is tried: in the open rotation, or on the credential where none is open; without `spending` none is tried there.
+    Raises what `World.bind` raises.
     """
     binding = world.bind(service, environment, plan)
     limit = deadline_after(world.clock.now(), _LONGEST)
@@ -88,7 +90,7 @@ def look_around(
             seen.append(Seen(version.id, Acceptance.NOT_TRIED, None, f"store {plan.store} does not hold it"))
             continue
         hindrance = _hindrance(world, value, refused=refused, limit=limit)
-        hindrance = hindrance or _spend(world, service, environment, plan, value)
+        hindrance = hindrance or _spend(world, service, environment, plan, value, spending=spending)
         if hindrance is not None:
             seen.append(Seen(version.id, hindrance[0], place, hindrance[1]))
             continue
@@ -97,6 +99,26 @@ def look_around(
         refused += accepted is Acceptance.REFUSED
         seen.append(Seen(version.id, accepted, place, sighting.detail))
     return tuple(seen)
+
+
+def require_room(world: World, service: str, environment: str, plan: Plan, *, values_max: int | None) -> None:
+    """Require that a login which holds `values_max` values has room for one more, where the last rotation failed.
+
+    Only then is anything looked at. A new rotation would fail, and stand in the way of taking that one back, which is
+    what makes room. Raises `NoRoom`, and what `look_around` raises.
+    """
+    credential = world.credential(service, environment)
+    last = world.load(credential.last) if credential.last and not credential.open else None
+    if values_max is None or last is None or not is_full(last):
+        return
+    current = (credential.current,) if credential.current else ()
+    seen = look_around(world, service, environment, plan, (*current, *credential.strays))
+    held = [each.version for each in seen if each.accepted in (Acceptance.ACCEPTED, Acceptance.UNUSABLE)]
+    held += [f"{each.version} (lost)" for each in seen if each.accepted is Acceptance.NOT_TRIED and not each.stored_in]
+    if last.previous is None and not last.vacant:
+        held.append("a value of before that no store holds")
+    if len(held) >= values_max:
+        raise NoRoom(service=service, environment=environment, rotation_id=last.id, held=" and ".join(held))
 
 
 _Hindrance = tuple[Acceptance, str]
@@ -113,11 +135,15 @@ def _hindrance(world: World, value: CredentialValue, *, refused: int, limit: Dea
     return None
 
 
-def _spend(world: World, service: str, environment: str, plan: Plan, value: CredentialValue) -> _Hindrance | None:
+def _spend(
+    world: World, service: str, environment: str, plan: Plan, value: CredentialValue, *, spending: bool
+) -> _Hindrance | None:
     """Record a login that may be refused, where the target counts them; return why it may not be tried."""
     budget = plan.login_budget
     if budget is None or value.form is Form.VERIFIER:
         return None
+    if not spending:
+        return (Acceptance.NOT_TRIED, "it would count as a login")
     now = world.clock.now()
     credential = world.credential(service, environment)
     rotation = world.load(credential.open) if credential.open else None

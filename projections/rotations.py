@@ -5,6 +5,7 @@ Rule: computed from the aggregate alone, so that the view, a replay and the log 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.machine import ENDED, State
@@ -13,11 +14,12 @@ from engine.values import SECOND, Instant
 from projections.times import to_text
 
 
-def rotation_document(rotation: Rotation) -> dict[str, Any]:
+def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | None]] = ()) -> dict[str, Any]:
     """Return the fields of `keyturn.rotation/1`; times are ISO 8601 text, durations seconds.
 
     `outcome` is None while the rotation may still go on by itself or by a command of its state.
-    `not_before` is the time that it waits for: the next try, or the end of the grace period.
+    `not_before` is the time that it waits for: the next try, or the end of the grace period. `known` is what was seen
+    of its versions just now, by who looked; the log does not say it.
     """
     ended = rotation.ended_at
     waits = rotation.not_before
@@ -42,6 +44,7 @@ def rotation_document(rotation: Rotation) -> dict[str, Any]:
         "not_before": to_text(waits) if waits > Instant(0) else None,
         "events": rotation.version,
         "waves": rotation.waves,
+        "known": list(known),
     }
 
 

@@ -18,7 +18,9 @@ from engine import events as e
 from engine import rotation as rotations
 from engine.credential import Credential, credential_id
 from engine.facts import Fact, Recorded
-from engine.machine import ENDED, State
+from engine.leaving import ways_out
+from engine.machine import ENDED, LEAVING, State
+from engine.policies import is_stuck
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
@@ -73,7 +75,7 @@ def document(standing: Standing) -> dict[str, Any]:
     be taken back, else `ok`, or `never_rotated` where no version is current. `version` is the current one.
     `restore_points` are the versions that a rollback can go to, oldest first: they were current, are not now, and
     were not destroyed. A verifier is none; where the target cannot be set back, only what is still in its grace
-    period is one.
+    period is one. `next` are the commands that lead out, where nothing goes on without a person.
     """
     credential, rotation = standing.credential, standing.rotation
     current = credential.current
@@ -95,7 +97,12 @@ def document(standing: Standing) -> dict[str, Any]:
         ],
         "grace_until": rotation.grace.wall if rotation and rotation.grace and in_grace else None,
         "error": error_of(rotation) if rotation else None,
+        "next": [str(way) for way in ways_out(rotation)] if rotation and _needs_a_person(rotation) else [],
     }
+
+
+def _needs_a_person(rotation: Rotation) -> bool:
+    return rotation.state in LEAVING or is_stuck(rotation)
 
 
 def _can_be_gone_to(standing: Standing, version: str) -> bool:

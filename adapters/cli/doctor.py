@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from adapters.cli import lookup
 from adapters.cli.driving import worst
 from adapters.cli.refusals import BadInput
-from adapters.cli.repair import Looked, document, finding, look, repair
+from adapters.cli.repair import Looked, Mode, document, finding, look, repair
 from adapters.cli.shared import changing, shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
 from engine.errors import ExitCode, PortError, StrategyImpossible
+from engine.leaving import in_words, is_half_way, ways_out
 from engine.ports import Checkable, Finding, Severity
 
 if TYPE_CHECKING:
@@ -74,10 +75,11 @@ def doctor(
             continue
         looked: list[Looked] = []
         act = partial(look, installation, service, looked)
+        report.extend([] if repairing else [(each, _AGREE) for each in _half_way(installation, service)])
         if repairing:
             act = partial(repair, session, service, looked, confirmed=confirmed, dry_run=dry_run, reason=reason)
         code = session.reported(partial(report.attempt, f"service {service.name}", act))
-        report.conclude(service, looked, code, planned=dry_run)
+        report.conclude(service, looked, code, mode=Mode.of(repairing=repairing, dry_run=dry_run))
     return report.end()
 
 
@@ -112,11 +114,11 @@ class _Report:
         self.extend(check(subject, act))
         return ExitCode.DONE
 
-    def conclude(self, service: Service, looked: Sequence[Looked], code: int, *, planned: bool) -> None:
+    def conclude(self, service: Service, looked: Sequence[Looked], code: int, *, mode: Mode) -> None:
         """Take down how a service was seen last; `code` is not 0 where it was refused to go on."""
         before = list(self.codes)
         if looked:
-            self.add(finding(service, looked[-1], planned=planned), **document(looked[-1]))
+            self.add(finding(service, looked[-1], mode=mode), **document(looked[-1]))
         if code:
             self.codes = [*before, code]
 
@@ -172,3 +174,14 @@ def _target(installation: Installation, service: Service) -> Sequence[Finding]:
     if isinstance(target, Checkable):
         return target.check()
     return [Finding("target", Severity.OK, "it is configured; it cannot be looked at")]
+
+
+def _half_way(installation: Installation, service: Service) -> Iterator[Finding]:
+    """Tell of a rotation that failed where something may still be to be taken back."""
+    credential = installation.world.credential(service.name, service.environment)
+    if credential.open is not None or credential.last is None:
+        return
+    last = installation.operations.rotation(credential.last)
+    if is_half_way(last):
+        message = f"rotation {last.id} failed, and the target may hold {last.candidate}"
+        yield Finding(f"service {service.name}", Severity.WARN, message, in_words(ways_out(last)))

@@ -1,4 +1,4 @@
-"""Driving a rotation in the foreground: how long is waited, what is shown, and what the outcome means for the caller.
+"""Driving a rotation in the foreground: how long is waited, and what is shown meanwhile.
 
 Rule: nothing here decides about a rotation; it is started, taken back or ended elsewhere, and driven here.
 """
@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from adapters.cli.outcome import report, show_document
 from adapters.cli.progress import progress
-from engine.errors import ExitCode
+from adapters.cli.refusals import CarriedOutElsewhere
+from engine.errors import ExitCode, OwnedElsewhere
 from engine.machine import State
-from engine.policies import can_go_back
+from engine.policies import is_stuck
 from engine.process import Wait
 from engine.rotation import Rotation
 from engine.values import SECOND, Instant, Microseconds, Secret
-from projections.rotations import rotation_document
 from projections.times import to_text
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
-
-ROTATION: Final = "keyturn.rotation/1"
 
 _WORST_FIRST: Final = (
     ExitCode.PERSON_NEEDED,
@@ -86,8 +85,6 @@ def driven(session: Session, rotation_id: UUID, patience: Patience, *, given: Se
     def patient(rotation: Rotation, wait: Wait) -> bool:
         if rotation.state is State.GRACE and not patience.grace:
             return False
-        if rotation.state is State.RETIRING and rotation.failures >= max(retiring, rotation.plan.effect_attempts):
-            return False
         if ends is not None and clock.now().wall >= ends:
             return False
         tell(rotation, wait)
@@ -96,96 +93,26 @@ def driven(session: Session, rotation_id: UUID, patience: Patience, *, given: Se
     session.on_interrupt = (
         f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
     )
+
+    def enough(rotation: Rotation) -> bool:
+        # Not left to the waits: where one is over before it is looked at, there is none.
+        return is_stuck(rotation) and rotation.failures >= retiring
+
     with progress(session.console, installation, begun):
-        rotation = installation.runner.drive(rotation_id, patience=patient, given=given)
+        rotation = installation.runner.drive(rotation_id, patience=patient, enough=enough, given=given)
     session.on_interrupt = ""
     return rotation
 
 
-def report(session: Session, rotation: Rotation, *, back: bool = False) -> ExitCode:
-    """Print how a rotation stands: one document, or a line; an error in three lines. Return its exit code."""
-    code = exit_code(rotation, back=back)
-    if session.console.json:
-        session.console.document(ROTATION, rotation_document(rotation))
-    if code is ExitCode.DONE:
-        if not session.console.json:
-            session.console.out(_success(rotation))
-        return code
-    message, advice = _trouble(rotation, code)
-    where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
-    session.console.trouble(message, where=where, advice=advice)
-    return code
+def carry_out(session: Session, rotation: Rotation, patience: Patience, *, what: str, back: bool = False) -> ExitCode:
+    """Drive what was decided; raises `CarriedOutElsewhere` where a live process drives the rotation already.
 
-
-def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
-    """Return what the outcome of a rotation is for the caller; with `back`, going back is success."""
-    match rotation.state:
-        case State.COMPLETED | State.GRACE:
-            return ExitCode.DONE
-        case State.ROLLED_BACK:
-            return ExitCode.DONE if back else ExitCode.ROLLED_BACK
-        case State.FAILED:
-            if rotation.attempted or rotation.promotable:
-                return ExitCode.PERSON_NEEDED  # whatever the cause, the target may hold the candidate
-            is_refused = rotation.cause is not None and rotation.cause.kind == "own_login_rejected"
-            return ExitCode.LOGIN_REFUSED if is_refused else ExitCode.ROLLED_BACK
-        case State.ROLLBACK_FAILED:
-            return ExitCode.PERSON_NEEDED
-        case State.PAUSED:
-            return ExitCode.RESTING
-        case State.CANCELLED:
-            return ExitCode.REFUSED
-        case _:
-            return ExitCode.STILL_RUNNING
-
-
-def _success(rotation: Rotation) -> str:
-    name = f"{rotation.service} ({rotation.environment})"
-    if rotation.state is State.ROLLED_BACK:
-        return f"{name}: back on {rotation.previous or 'what was there before'}; rotation {rotation.id}"
-    text = f"{name}: {rotation.candidate} is current; rotation {rotation.id}"
-    if rotation.state is State.GRACE and rotation.grace is not None:
-        old = rotation.previous or "the old version"
-        text += f"\n{old} stays valid until {to_text(rotation.grace.wall)}; after that, `keyturn resume` retires it"
-    return text
-
-
-def _held(rotation: Rotation) -> str:
-    """Tell which versions of a rotation are in the store: a candidate is from when it has a fingerprint."""
-    held = [each for each in (rotation.previous, rotation.candidate if rotation.fingerprint else None) if each]
-    verb = "are both" if len(held) > 1 else "is"
-    return f"{' and '.join(held) or 'no version'} {verb} in store {rotation.plan.store}, {rotation.plan.path}"
-
-
-def _trouble(rotation: Rotation, code: ExitCode) -> tuple[str, str]:
-    """Return what is wrong with a rotation and what to do next."""
-    hint = rotation.cause.hint if rotation.cause else ""
-    cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
-    known = rotation.previous or "what was there before"
-    match rotation.state:
-        case State.ROLLED_BACK:
-            return f"failed, and safely back on {known}{cause}", hint
-        case State.FAILED if code is ExitCode.PERSON_NEEDED:
-            may_hold = " or ".join(filter(None, (rotation.candidate, rotation.previous)))
-            way = "rollback {} goes back" if can_go_back(rotation) else "rotate {} leads forward; there is no way back"
-            return (
-                f"failed{cause} The target may hold {may_hold}; {_held(rotation)}.",
-                f"keyturn {way.format(rotation.service)}; keyturn doctor tells what works.",
-            )
-        case State.FAILED:
-            return f"failed{cause} Nothing was changed; {known} is still current.", hint
-        case State.ROLLBACK_FAILED:
-            return (
-                f"going back failed{cause} {_held(rotation)}; keyturn doctor tells what works.",
-                f"keyturn retry {rotation.id} tries again, once the cause is gone. {hint}",
-            )
-        case State.PAUSED:
-            return "resting until you decide.", f"keyturn abort {rotation.id} takes it back."
-        case State.CANCELLED:
-            return "cancelled before anything was done.", ""
-        case _:
-            waits = f", not before {to_text(rotation.not_before)}" if rotation.not_before else ""
-            return (
-                f"still {rotation.state}{waits}{cause}",
-                f"keyturn resume {rotation.id} drives it on.",
-            )
+    That process reads the log before every step, and while it waits.
+    """
+    try:
+        return drive(session, rotation.id, patience, back=back)
+    except OwnedElsewhere as elsewhere:
+        session.on_interrupt = ""
+        if session.console.json:
+            show_document(session, session.installation.operations.rotation(rotation.id))
+        raise CarriedOutElsewhere(rotation_id=rotation.id, what=what, owner=elsewhere.fields["owner"]) from elsewhere

@@ -14,7 +14,9 @@ from adapters.cli.refusals import BadInput
 from adapters.cli.shared import shared_options
 from adapters.cli.views import history as open_history
 from engine.errors import ExitCode, NoSuchPosition, NoSuchRotation
-from engine.machine import LEAVING, State, following, rests
+from engine.leaving import ways_out
+from engine.machine import State
+from engine.rotation import fold
 from engine.values import Instant
 from projections import history as histories
 from projections.history import HISTORY, Query
@@ -109,20 +111,13 @@ def show(session: Session, *, rotation: str, at: str | None) -> ExitCode:
         if isinstance(value, dict):
             for inner, text in value.items():
                 console.out(f"{key + '.' + inner:<18} {text}")
-        elif value not in (None, ""):
+        elif value not in (None, "", []):
             console.out(f"{key:<18} {value}")
     if at is None:
-        for command in _possible(State(document["state"])):
-            console.say(f"possible: keyturn {command} {rotation_id}")
+        now = fold(session.log.stream(rotation_id))
+        for way in ways_out(now) if now else ():
+            console.say(f"possible: {way}")
     return ExitCode.DONE
-
-
-def _possible(state: State) -> list[str]:
-    """Return the commands that may move a rotation in this state; the machine says which."""
-    if rests(state):
-        return [command for command in LEAVING.get(state, ()) if command in ("abort", "retry")]
-    ways = {"retire": "GraceEnded", "abort": "RollbackStarted"}
-    return ["resume", *(command for command, event in ways.items() if following(state, event))]
 
 
 def position(text: str, option: str) -> int:

@@ -19,17 +19,18 @@ from engine.errors import KeyturnError
 
 FIELDS: Final[dict[str, tuple[str, str]]] = {
     "keyturn.rotation/1": (
-        "rotate, rollback, resume, abort, retry, retire, show",
+        "rotate, rollback, resume, pause, continue, abort, retry, retire, show",
         (
             "rotation_id, service, environment, kind, strategy, state, outcome, version, previous_version, started_at, "
-            "ended_at, duration_seconds, actor, reason, error {step, kind, message, hint}, not_before, events, waves"
+            "ended_at, duration_seconds, actor, reason, error {step, kind, message, hint}, not_before, events, waves, "
+            "known [{version, accepted, stored_in}]"
         ),
     ),
     "keyturn.status/1": (
         "status",
         (
             "services [{service, environment, state, version, rotation_id, last_rotated_at, last_outcome, due_at, "
-            "restore_points, grace_until, error}]"
+            "restore_points, grace_until, error, next}]"
         ),
     ),
     "keyturn.history/1": (

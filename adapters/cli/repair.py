@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import click
 
 from adapters.cli.driving import Patience, driven
+from adapters.cli.outcome import exit_code
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import NotConfirmed
-from engine.drift import Decision, Observed, Step, decide
+from engine.drift import RESTING, Decision, Observed, Step, decide
 from engine.errors import ExitCode
 from engine.machine import State
 from engine.ports import Finding, Severity
@@ -40,6 +42,20 @@ _VERBS: Final = {
 }
 
 _STANDS: Final = {True: "has it", False: "does not have it", None: "cannot be read back"}
+
+
+class Mode(Enum):
+    """What a look is for."""
+
+    LOOKING = auto()
+    PLANNED = auto()
+    """What a repair would do is told."""
+    REPAIRING = auto()
+
+    @classmethod
+    def of(cls, *, repairing: bool, dry_run: bool) -> Mode:
+        """Return the mode that the options of `doctor` ask for."""
+        return cls.PLANNED if dry_run else cls.REPAIRING if repairing else cls.LOOKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +122,8 @@ def _confirm(session: Session, service: Service, decision: Decision) -> None:
 # --- in words -----------------------------------------------------------------------------------------------------
 
 
-def finding(service: Service, looked: Looked, *, planned: bool = False) -> tuple[Finding, ExitCode]:
-    """Return what is to be said of a service, and the exit code that it stands for when it fails.
-
-    `planned`: what a repair would do is told, so that it is no failure.
-    """
+def finding(service: Service, looked: Looked, *, mode: Mode) -> tuple[Finding, ExitCode]:
+    """Return what is to be said of a service, and the exit code that it stands for when it fails."""
     observed, decision = looked.observed, looked.decision
     rotation = observed.rotation
     message, hint = decision.why, decision.advice
@@ -119,20 +132,25 @@ def finding(service: Service, looked: Looked, *, planned: bool = False) -> tuple
     unseen = [each.place for each in observed.places if each.current is None]
     if unseen:
         message += f"; what stands at {' and '.join(unseen)} cannot be seen"
-    code = _CODES.get(decision.step, ExitCode.PERSON_NEEDED)
-    if decision.step is Step.NOTHING:
-        return Finding(_subject(service), Severity.OK, message, hint), code
-    if planned and decision.step not in (Step.WAIT, Step.ASK):
-        hint = f"keyturn doctor --repair {service.name} does it."
-        return Finding(_subject(service), Severity.WARN, f"{message}; would {decision.words}", hint), code
-    if decision.step not in (Step.WAIT, Step.ASK):
+    repairable = decision.step not in RESTING
+    if repairable and mode is Mode.PLANNED:
+        message, hint = f"{message}; would {decision.words}", f"keyturn doctor --repair {service.name} does it."
+    elif repairable:
         hint = hint or f"keyturn doctor --repair {service.name} settles it."
-    severity = Severity.WARN if decision.step is Step.RESUME else Severity.FAIL
-    return Finding(_subject(service), severity, message, hint), code
+    code = _CODES.get(decision.step, ExitCode.PERSON_NEEDED)
+    return Finding(f"service {service.name}", _severity(looked, mode), message, hint), code
 
 
-def _subject(service: Service) -> str:
-    return f"service {service.name}"
+def _severity(looked: Looked, mode: Mode) -> Severity:
+    step, rotation = looked.decision.step, looked.observed.rotation
+    if step is Step.NOTHING:
+        return Severity.OK
+    if mode is Mode.PLANNED and step not in RESTING:
+        return Severity.WARN
+    rests_well = rotation is not None and exit_code(rotation) is not ExitCode.PERSON_NEEDED
+    if mode is Mode.LOOKING and step in (Step.RESUME, Step.ASK) and rests_well:
+        return Severity.WARN  # it waits for somebody to go on, and nothing is wrong
+    return Severity.FAIL
 
 
 def document(looked: Looked) -> dict[str, Any]:
@@ -165,7 +183,7 @@ def _show(session: Session, service: Service, looked: Looked) -> None:
         return
     observed, decision = looked.observed, looked.decision
     if not looked.done:
-        session.console.out(_subject(service))
+        session.console.out(f"service {service.name}")
     for head, text in _seen(observed):
         session.console.out(f"  {head:<8}{text}")
     session.console.out(f"  {'why':<8}{decision.why}")

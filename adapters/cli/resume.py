@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.cli import lookup
-from adapters.cli.driving import ROTATION, Patience, drive, report, worst
+from adapters.cli.driving import Patience, carry_out, drive, worst
+from adapters.cli.outcome import report
 from adapters.cli.ready import require_drivable, require_ready
-from adapters.cli.refusals import CarriedOutElsewhere
 from adapters.cli.shared import LENGTH, changing, shared_options
 from engine.commands import end_grace, go_back
 from engine.commands import retry as retried
-from engine.errors import ExitCode, OwnedElsewhere
+from engine.errors import ExitCode
 from engine.machine import State, rests
+from engine.policies import is_stuck
 from engine.process import Wait, next_effect
 from engine.rotation import Rotation
 from engine.values import Microseconds
-from projections.rotations import rotation_document
 from projections.times import to_text
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCod
     goes_back = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
     back = goes_back and not rotation.automatic
     if rests(rotation.state):
-        return report(session, rotation, back=back)
+        return report(session, rotation, back=back, spending=False)  # asking again must append nothing
     require_drivable(session.installation, rotation, wait_grace=patience.grace)
     return drive(session, rotation.id, patience, back=back)
 
@@ -99,15 +99,29 @@ def _next(session: Session, rotation: Rotation) -> str:
 @shared_options
 @click.pass_obj
 def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
-    """Take an open rotation back.
+    """Take an open rotation back, or give up what cannot be taken back.
 
-    The stores, the target and whoever has the new version return to the old one.
+    The stores, the target and whoever has the new version return to the old one. Where that has failed, or the old
+    version cannot be retired, the rotation ends as failed and everything stays as it is.
     """
     found = lookup.rotation(session, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
-    if found.state is State.ROLLED_BACK:
-        return report(session, found, back=True)
+    if found.state in (State.ROLLED_BACK, State.FAILED):
+        return report(session, found, back=True, spending=False)
+    if found.state is State.ROLLBACK_FAILED or is_stuck(found):
+        return _give_up(session, found, dry_run=dry_run, reason=reason)
     return back(session, found, Patience(timeout), command="abort", dry_run=dry_run, reason=reason)
+
+
+def _give_up(session: Session, rotation: Rotation, *, dry_run: bool, reason: str) -> ExitCode:
+    """End a rotation that can neither go on nor back; nothing is changed outside, and what is known is printed."""
+    if dry_run:
+        what = "retiring" if rotation.state is State.RETIRING else "going back"
+        session.console.out(f"{rotation.service}: would give up {what}, and leave everything as it is")
+        return ExitCode.DONE
+    operations = session.installation.operations
+    operations.abandon(rotation.id, reason=reason)
+    return report(session, operations.rotation(rotation.id))
 
 
 def back(
@@ -129,22 +143,7 @@ def back(
     session.on_interrupt = f"keyturn resume {rotation.id} drives on what was begun."
     if not is_going:
         operations.go_back(rotation.id, command=command, reason=reason)
-    return _carry_out(session, rotation, patience, what="go back", back=True)
-
-
-def _carry_out(session: Session, rotation: Rotation, patience: Patience, *, what: str, back: bool = False) -> ExitCode:
-    """Drive what was decided; raises `CarriedOutElsewhere` where a live process drives the rotation already.
-
-    That process reads the log before every step, and while it waits.
-    """
-    try:
-        return drive(session, rotation.id, patience, back=back)
-    except OwnedElsewhere as elsewhere:
-        session.on_interrupt = ""
-        if session.console.json:
-            now = session.installation.operations.rotation(rotation.id)
-            session.console.document(ROTATION, rotation_document(now))
-        raise CarriedOutElsewhere(rotation_id=rotation.id, what=what, owner=elsewhere.fields["owner"]) from elsewhere
+    return carry_out(session, rotation, patience, what="go back", back=True)
 
 
 @click.command()
@@ -166,7 +165,7 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     session.installation.operations.retry(found.id, reason=reason)
-    return _carry_out(session, found, Patience(timeout), what="try again to go back", back=True)
+    return carry_out(session, found, Patience(timeout), what="try again to go back", back=True)
 
 
 @click.command()
@@ -190,4 +189,4 @@ def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     if found.state is not State.RETIRING:
         session.installation.operations.end_grace(found.id, reason=reason)
-    return _carry_out(session, found, Patience(timeout), what="retire the old version now")
+    return carry_out(session, found, Patience(timeout), what="retire the old version now")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.cli import lookup
-from adapters.cli.driving import ROTATION, Patience, drive
+from adapters.cli.driving import Patience, drive
+from adapters.cli.outcome import show_document
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import NotConfirmed
 from adapters.cli.resume import back
@@ -35,7 +36,6 @@ from projections.restore import (
     restore_points,
     version_current_at,
 )
-from projections.rotations import rotation_document
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -112,8 +112,7 @@ def _to_take_back(session: Session, credential: Credential) -> Rotation | None:
     if credential.last is None:
         return None
     last = operations.rotation(credential.last)
-    half_way = last.state is State.FAILED and (last.attempted or last.promotable)
-    return last if half_way else None
+    return last if last.state is State.FAILED and (last.attempted or last.promotable) else None
 
 
 def _points(session: Session, service: Service, credential: Credential) -> tuple[list[Version], dict[str, str]]:
@@ -167,7 +166,7 @@ def _already(session: Session, service: Service, credential: Credential) -> Exit
     assert credential.current is not None, "the caller compared with it"
     session.console.say(f"{service.name}: {credential.current.id} is current already; nothing to do")
     if session.console.json and credential.last is not None:
-        session.console.document(ROTATION, rotation_document(session.installation.operations.rotation(credential.last)))
+        show_document(session, session.installation.operations.rotation(credential.last))
     return ExitCode.DONE
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.cli import lookup, standing
-from adapters.cli.driving import Patience, drive, report, worst
+from adapters.cli.driving import Patience, drive, worst
+from adapters.cli.outcome import report
 from adapters.cli.plan import show
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import BadInput, NotReady, NotSupportedYet, SameCredential
@@ -19,14 +20,19 @@ from adapters.cli.shared import LENGTH, changing, shared_options
 from adapters.cli.values import given_value
 from engine.commands import refuse_second
 from engine.errors import ExitCode
+from engine.machine import State
 from engine.plan import Plan
 from engine.ports import Checkable, Probe, Severity
+from engine.sightings import require_room
 from engine.values import CredentialValue, Form, Microseconds, Secret
 from projections.times import to_text
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
     from adapters.config.model import Service
+
+_RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
+"""What a service that is due is not rotated in until a person decides."""
 
 _LATER = {
     "queue": "a rotation that is refused can be asked for again once the open one has ended",
@@ -83,16 +89,17 @@ def rotate(
     chosen = lookup.services(session.wiring, services, every=every or (due and not services))
     if new_value_file and len(chosen) != 1:
         raise BadInput(what="--new-value-file", why="it is for exactly one service")
+    resting: list[int] = []
     if due:
-        chosen = _due(session, chosen)
+        chosen, resting = _due(session, chosen)
     if dry_run:
-        return worst([show(session, service) for service in chosen])
+        return worst([*resting, *(show(session, service) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
     patience = Patience(timeout, wait_grace)
     acts = [partial(_rotate, session, service, given, reason, patience, detach=detach) for service in chosen]
-    if len(acts) == 1:
+    if len(acts) == 1 and not resting:
         return acts[0]()
-    return worst([session.reported(act) for act in acts])
+    return worst([*resting, *(session.reported(act) for act in acts)])
 
 
 def _refuse_unsupported(on_conflict: str) -> None:
@@ -129,7 +136,7 @@ def _rotate(
 def _ready(session: Session, service: Service) -> Plan:
     """Return the plan if the rotation could begin now, nothing recorded yet.
 
-    Raises `RotationOpen` and `InGrace`, `StrategyImpossible`, `NotReady` where the target is out of reach or
+    Raises `RotationOpen` and `InGrace`, `NoRoom`, `StrategyImpossible`, `NotReady` where the target is out of reach or
     refuses our own login, and what `require_ready` raises.
     """
     installation = session.installation
@@ -138,6 +145,13 @@ def _ready(session: Session, service: Service) -> Plan:
         refuse_second(rotation, until=to_text(rotation.grace.wall) if rotation.grace else "")
     plan = installation.plan(service)
     binding = require_ready(installation, service.name, service.environment, plan)
+    require_room(
+        installation.world,
+        service.name,
+        service.environment,
+        plan,
+        values_max=binding.target.capabilities.values_max,
+    )
     held = binding.store.versions(plan.path)
     named = {"service": service.name, "environment": service.environment}
     if isinstance(binding.target, Checkable):
@@ -157,17 +171,23 @@ def _ready(session: Session, service: Service) -> Plan:
     return plan
 
 
-def _due(session: Session, chosen: list[Service]) -> list[Service]:
-    """Return the services that are due now."""
+def _due(session: Session, chosen: list[Service]) -> tuple[list[Service], list[int]]:
+    """Return the services that are due now, and the exit codes of those whose rotation rests, which are told of."""
     now = to_text(session.installation.world.clock.now().wall)
     entries = {(each["service"], each["environment"]): each for each in standing.services(session)}
     due = [
         service
         for service in chosen
-        if service.rotation.ttl is not None
-        and ((entries[service.name, service.environment]["due_at"] or "") <= now)
-        and entries[service.name, service.environment]["state"] in ("ok", "never_rotated", "failed")
+        if service.rotation.ttl is not None and (entries[service.name, service.environment]["due_at"] or "") <= now
     ]
-    if not due:
+    free = [each for each in due if entries[each.name, each.environment]["state"] in ("ok", "never_rotated", "failed")]
+    resting = [each for each in due if entries[each.name, each.environment]["state"] in _RESTING]
+    if not free and not resting:
         session.console.say("nothing is due")
-    return due
+    return free, [session.reported(partial(_tell, session, each)) for each in resting]
+
+
+def _tell(session: Session, service: Service) -> ExitCode:
+    """Tell that a service is due and why it is not rotated."""
+    rotation = session.installation.operations.open_rotation(service.name, service.environment)
+    return ExitCode.DONE if rotation is None else report(session, rotation, spending=False)

@@ -57,6 +57,8 @@ def show(session: Session, names: tuple[str, ...]) -> None:
     for entry in entries:
         if entry["error"]:
             console.say(f"{entry['service']}: {entry['error']['step']}: {entry['error']['message']}")
+        if entry["next"]:
+            console.say(f"{entry['service']} is {entry['state']}: {'; '.join(entry['next'])}.")
 
 
 def _minute(text: str | None) -> str | None:

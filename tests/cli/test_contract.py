@@ -35,6 +35,8 @@ COMMAND_OPTIONS = {
     },
     "rollback": {"--to", "--yes", "--force", "--dry-run", "--reason"},
     "resume": {"--timeout", "--wait-grace", "--dry-run"},
+    "pause": {"--timeout", "--dry-run", "--reason"},
+    "continue": {"--timeout", "--dry-run", "--reason"},
     "abort": {"--dry-run", "--reason"},
     "retry": {"--dry-run", "--reason"},
     "retire": {"--dry-run", "--reason"},

@@ -15,8 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.cli.console import Console, printable
-from adapters.cli.driving import exit_code, worst
+from adapters.cli.driving import worst
 from adapters.cli.main import main
+from adapters.cli.outcome import exit_code
 from engine.errors import ExitCode
 from engine.events import Cause, RotationStarted
 from engine.facts import Fact, Recorded

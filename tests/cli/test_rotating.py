@@ -33,6 +33,7 @@ ROTATION_FIELDS = [
     "not_before",
     "events",
     "waves",
+    "known",
 ]
 
 
@@ -109,7 +110,7 @@ def test_a_failed_rotation_that_may_not_go_back_by_itself_is_taken_back_by_a_per
     folder.configure("app-db", faults="fail_verification")
     folder.config.write_text(folder.config.read_text().replace("max_retries: 0", "automatic: false"))
     done = folder.run("rotate", "app-db", "--json")
-    done.refused(5, "The target may hold v2-", "keyturn rollback app-db")
+    done.refused(5, "The target accepts v1-", " and v2-", "keyturn rollback app-db goes back")
     assert done.document["outcome"] == "failed"
     back = folder.ok("rollback", "app-db", "--yes", "--json").document
     assert (back["rotation_id"], back["state"]) == (done.document["rotation_id"], "rolled_back")
@@ -125,9 +126,7 @@ def test_a_first_rotation_that_fails_with_no_way_back_says_what_leads_forward(fo
     folder.configure("app-db", strategy="single", faults="fail_verification")
     done = folder.run("rotate", "app-db", "--json")
     version = done.document["version"]
-    done.refused(
-        5, f"The target may hold {version}; {version} is in store local", "keyturn rotate app-db leads forward"
-    )
+    done.refused(5, f"The target accepts {version}; {version} is in store local", "keyturn rotate app-db leads forward")
     folder.run("rollback", "app-db", "--yes").refused(6)
     folder.configure("app-db", strategy="single")
     folder.ok("rotate", "app-db")

@@ -6,6 +6,7 @@ import pytest
 
 from engine.leaving import in_words, is_half_way, ways_out
 from engine.machine import ENDED, LEAVING, State, following
+from engine.plan import Strategy
 from engine.rotation import Rotation
 from tests.unit.engine.rotations import CAUSE, ROTATION, attempt, plan, rotation
 
@@ -45,10 +46,11 @@ def test_what_is_named_is_legal(state: State) -> None:
 
 
 def test_a_failed_rotation_is_taken_back_where_there_is_something_to_take_back() -> None:
-    """Otherwise a new one leads forward: `rollback` would go to the version before."""
+    """Otherwise a new one leads forward, and `rollback` would go to the version before. Two values leave no room."""
     assert names(rotation(State.FAILED, attempts=CHANGED)) == ["rollback", "rotate"]
     assert names(rotation(State.FAILED)) == ["rotate"]
     assert names(rotation(State.FAILED, attempts=CHANGED, previous=None)) == ["rotate"]
+    assert names(rotation(State.FAILED, plan(Strategy.DUAL), attempts=CHANGED)) == ["rollback"]
     assert not is_half_way(rotation(State.APPLYING, attempts=CHANGED))
 
 
@@ -64,7 +66,7 @@ def test_without_a_way_back_none_is_named() -> None:
     standing = rotation(State.MONITORING, previous=None, promotable=True, attempts=(asked,))
     assert names(standing) == ["resume"]
     grace = rotation(State.GRACE, previous=None, promotable=True, attempts=(asked,))
-    assert names(grace) == ["retire"]
+    assert names(grace) == ["resume", "retire"]
 
 
 def test_ways_are_told_in_one_sentence() -> None:

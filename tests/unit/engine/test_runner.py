@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.targets.memory_options import Fault, MemoryOptions
 from engine import events as e
 from engine import rotation as rotations
 from engine.errors import Fenced, KeyturnError, NoSuchRotation, Rejected, Unavailable, Uncertain
@@ -276,6 +277,21 @@ def test_a_conflict_over_a_failure_is_read_again_too() -> None:
     bench.at("store.stage", abort_and_fail)
     assert bench.drive(rotation_id).state is State.ROLLED_BACK
     assert "EffectPostponed" not in bench.names(rotation_id)
+
+
+def test_what_was_tried_enough_is_left_even_where_there_is_nothing_to_wait_for() -> None:
+    """A retry that is due by the time it is looked at is no wait, so that nobody's patience is asked for."""
+    at_once = Microseconds(1)
+    bench = Bench(
+        Strategy.DUAL,
+        options=MemoryOptions(faults=(Fault.KEEP_RETIRED,)),
+        retry_first=at_once,
+        retry_longest=at_once,
+        grace=Microseconds(0),
+    )
+    runner = Runner(bench.world())
+    left = runner.drive(bench.start(), enough=lambda rotation: rotation.failures >= 3)
+    assert (left.state, left.failures, bench.clock.waits) == (State.RETIRING, 3, [])
 
 
 # --- running and replaying are the same ----------------------------------------------------------------------------
