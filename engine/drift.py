@@ -42,6 +42,8 @@ class Step(StrEnum):
     """The log takes down what the stores call current; nothing outside changes."""
     PUBLISH = "publish"
     """What is current is written to the further places again."""
+    CLEAR = "clear"
+    """What is current is seen to work, and the target is rid of what no store holds any more."""
     GO_TO = "go_to"
     """The stores go to another version."""
     SET_AGAIN = "set_again"
@@ -79,6 +81,7 @@ _WORDS: Final = {
     Step.END: "end the open rotation as failed; what is in force is settled next",
     Step.ADOPT: "take {version} down in the log as the current version; nothing outside changes",
     Step.PUBLISH: "see that {version} works, and write it to the further places again",
+    Step.CLEAR: "see that {version} works, and take away at the target what no store holds any more",
     Step.GO_TO: "take the stores to {version}, as a recorded rotation",
     Step.SET_AGAIN: "set {version} again at the target; whatever else its login holds there gives way",
     Step.ROTATE: "rotate to a fresh version",
@@ -112,6 +115,8 @@ class Observed(msgspec.Struct, frozen=True):
     settable: bool = True
     """The target can be set back to a value that is known."""
     places: tuple[PlaceSeen, ...] = ()
+    left_over: str | None = None
+    """What the last rotation, which failed, left in the one place that a login has besides, and no store holds."""
     failed: Rotation | None = None
     """The rotation that this repair began last, where it came to nothing."""
 
@@ -176,10 +181,10 @@ def _of_open(observed: Observed, rotation: Rotation, done: Sequence[Decision]) -
     if rotation.state in LEAVING:
         return Decision(Step.ASK, f"{name} is {rotation.state}", advice=in_words(ways_out(rotation)))
     if _is_overtaken(observed):
-        return Decision(Step.END, f"{name} is {rotation.state}, and the stores call {_called(observed)} current")
+        return Decision(Step.END, f"{name} is {standing(rotation)}, and the stores call {_called(observed)} current")
     if rotation.state in (State.GRACE, State.RETIRING):
         return _of_promoted(observed, rotation, name)
-    return Decision(Step.RESUME, f"{name} is {rotation.state}", advice=in_words(ways_out(rotation)))
+    return Decision(Step.RESUME, f"{name} is {standing(rotation)}", advice=in_words(ways_out(rotation)))
 
 
 def _is_overtaken(observed: Observed) -> bool:
@@ -212,10 +217,10 @@ def _of_promoted(observed: Observed, rotation: Rotation, name: str) -> Decision:
     seen = observed.acceptance(current)
     retires = rotation.state is State.RETIRING or observed.grace_over
     if seen is Acceptance.REFUSED:
-        why = f"{name} is {rotation.state}, and the target refuses {current.id}, which it made current"
+        why = f"{name} is {standing(rotation)}, and the target refuses {current.id}, which it made current"
         return Decision(Step.END, why)
     if seen is not Acceptance.ACCEPTED and not (seen is Acceptance.NOT_TRIED and retires):
-        return _unclear(observed, current, f"; {name} is {rotation.state}")
+        return _unclear(observed, current, f"; {name} is {standing(rotation)}")
     if retires:
         why = f"{name} is to retire the old version"
         return Decision(Step.RESUME, why, advice=in_words(ways_out(rotation)))
@@ -249,6 +254,9 @@ def _of_working(observed: Observed, current: Version) -> Decision:
     accepts = f"the target accepts {current.id}, which the stores call current"
     logs = f"the log calls {_name(observed.logged)} current"
     agrees = observed.logged is not None and observed.logged.id == current.id
+    if observed.left_over is not None:
+        why = f"{accepts}, and may accept {observed.left_over}, which a failed rotation left and no store holds"
+        return Decision(Step.CLEAR, why, current)
     if observed.lagging:
         why = f"{accepts}, and {_lag(observed)} does not have it" + ("" if agrees else f"; {logs}")
         return Decision(Step.PUBLISH, why, current)
@@ -310,6 +318,11 @@ def _unclear(observed: Observed, version: Version, besides: str = "") -> Decisio
         return Decision(Step.WAIT, f"the target was not asked whether it accepts {version.id}{detail}")
     why = f"the target gives no clear answer to {version.id}{detail}"
     return Decision(Step.WAIT, why, advice="Look at the target, and repair again.")
+
+
+def standing(rotation: Rotation) -> str:
+    """Return how a rotation stands, as it is said behind "is"."""
+    return f"in {rotation.state}" if rotation.state is State.GRACE else rotation.state.value
 
 
 def _called(observed: Observed) -> str:

@@ -222,7 +222,7 @@ def retire(performance: Performance) -> None:
     old = _old(performance)
     _see_label(performance)
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
-    if rotation.changed_nothing:
+    if rotation.changed_nothing and not _has_left_over(performance):
         performance.record(e.PreviousRetired(refused=False))
         return
     _take_away(performance, rotation.previous or "", old, current)
@@ -236,6 +236,15 @@ def retire(performance: Performance) -> None:
     _forget(performance)
     noted = [e.VersionRetired(rotation.previous)] if rotation.previous and provable else []
     performance.record(e.PreviousRetired(refused=provable), noted=noted)
+
+
+def _has_left_over(performance: Performance) -> bool:
+    """Tell whether a `dual` login may hold what the log knows and no store holds: it would have no room for another."""
+    rotation, world = performance.rotation, performance.world
+    if rotation.plan.strategy is not Strategy.DUAL:
+        return False
+    strays = world.credential(rotation.service, rotation.environment).strays
+    return any(performance.read(stray.id) is None for stray in strays)
 
 
 def _see_label(performance: Performance) -> None:

@@ -21,7 +21,7 @@ from engine.events import Cause
 from engine.machine import State
 from engine.operations import Operations
 from engine.performance import Binding, Performance, World, noted_facts
-from engine.plan import Plan
+from engine.plan import Plan, Strategy
 from engine.ports import Holdings, Inspectable
 from engine.rotation import Rotation
 from engine.sightings import WRONG_LOGINS_MAX, Acceptance, Seen, look_around
@@ -67,6 +67,7 @@ class Repair:
             held=self._usable(binding, _likeliest_first(credential, rotation, held)),
             settable=self._plan.settable,
             places=self._places(binding),
+            left_over=self._left_over(credential, held),
             failed=None if rotation else self._ended(State.FAILED, State.ROLLED_BACK),
         )
         return replace(observed, looks=self._ask(worth_asking(observed)))
@@ -106,6 +107,14 @@ class Repair:
                 break
         return tuple(looks)
 
+    def _left_over(self, credential: Credential, held: Holdings) -> str | None:
+        """Return what the last rotation may have left in the second place of a `dual` login, and nobody holds."""
+        if self._plan.strategy is not Strategy.DUAL or credential.open or credential.last is None:
+            return None
+        last = self._operations.rotation(credential.last)
+        is_left = last.state is State.FAILED and last.attempted and last.candidate not in held.versions
+        return last.candidate if is_left else None
+
     def _ended(self, *states: State) -> Rotation | None:
         """Return the rotation that this repair began last, if it ended so."""
         rotation = self._world.load(self._begun) if self._begun else None
@@ -136,7 +145,7 @@ class Repair:
             case Step.ADOPT:
                 self._adopt(decision.version, said)
                 return None
-            case Step.PUBLISH | Step.GO_TO | Step.SET_AGAIN | Step.ROTATE:
+            case Step.PUBLISH | Step.CLEAR | Step.GO_TO | Step.SET_AGAIN | Step.ROTATE:
                 self._begun = self._operations.start(
                     self._service,
                     self._environment,

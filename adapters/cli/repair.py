@@ -17,7 +17,7 @@ from adapters.cli.driving import Patience, driven
 from adapters.cli.outcome import exit_code
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import NotConfirmed
-from engine.drift import RESTING, Decision, Observed, Step, decide
+from engine.drift import RESTING, Decision, Observed, Step, decide, standing
 from engine.errors import ExitCode
 from engine.machine import State
 from engine.ports import Finding, Severity
@@ -200,7 +200,7 @@ def _seen(observed: Observed) -> list[tuple[str, str]]:
     ]
     lines = [("log", f"calls {observed.logged.id if observed.logged else 'nothing'} current")]
     if rotation is not None:
-        lines[0] = ("log", f"{lines[0][1]}; rotation {rotation.id} is {rotation.state}")
+        lines[0] = ("log", f"{lines[0][1]}; rotation {rotation.id} is {standing(rotation)}")
     lines.append(("store", f"calls {observed.label or 'nothing'} current, {_holds(others)}"))
     lines.append(("target", ", ".join(looks) or "was not asked"))
     lines += [("place", f"{each.place} {_STANDS[each.current]}") for each in observed.places]

@@ -312,7 +312,7 @@ def test_a_repair_that_is_killed_is_repaired(
         assert killed.code == -SIGKILL, (boundaries[point - 1], killed)
         repaired, _ = scene.steps("--yes")
         assert repaired.code == 0, (boundaries[point - 1], repaired)
-        print(boundaries[point-1], _, [(type(f.body).__name__) for f in installation.facts()[-16:]])
+        print(boundaries[point - 1], _, [(type(f.body).__name__) for f in installation.facts()[-16:]])
         installation.assert_safe()
         assert scene.steps("--yes")[1] == ["nothing"]
         assert installation.done("audit", "verify", "--json").document["ok"]

@@ -57,6 +57,7 @@ FREE = [
     ("the log knows nothing current", observed("v3", None, v3=YES), Step.ADOPT, "v3"),
     ("a place is behind", observed("v3", "v3", v3=YES, places=(BEHIND,)), Step.PUBLISH, "v3"),
     ("a place and the log are behind", observed("v3", "v2", v3=YES, places=(BEHIND,)), Step.PUBLISH, "v3"),
+    ("something is left over", observed("v3", "v3", v3=YES, left_over="v4", places=(BEHIND,)), Step.CLEAR, "v3"),
     # Consumers are locked out, and the log knows the way.
     ("the label was moved by hand", observed("v2", "v3", v2=NO, v3=YES), Step.GO_TO, "v3"),
     ("so where nothing can be set", observed("v2", "v3", v2=NO, v3=YES, settable=False), Step.GO_TO, "v3"),

@@ -22,7 +22,7 @@ from engine.ports import Probe, Sighting, Verification
 from engine.repair import Repair, settle
 from engine.rotation import Rotation
 from engine.values import CredentialValue, Form, Instant, Secret
-from tests.unit.engine.bench import ENVIRONMENT, HOUR, PATH, SERVICE, Bench, answers, fails
+from tests.unit.engine.bench import ENVIRONMENT, FIRST, HOUR, PATH, SERVICE, Bench, answers, fails
 
 LOST = CredentialValue("app", Secret("canary-set-by-hand"))
 REFUSED = Verification(Probe.REFUSED, Probe.UNKNOWN, query=False)
@@ -322,3 +322,18 @@ def test_what_was_seen_is_kept_with_the_decision() -> None:
     ((observed, decision),) = seen
     assert observed.label == decision.version.id if decision.version else None
     assert observed.acceptance(decision.version).value == "refused"
+
+
+def test_what_a_failed_rotation_left_and_no_store_holds_makes_room_again() -> None:
+    """A store was put back while a rotation was in grace: its version is in force, and nobody knows it any more."""
+    bench = Bench(Strategy.DUAL)
+    older = bench.value(bench.held.current)
+    lost = bench.value(bench.drive(bench.start(), patience=lambda rotation, wait: False).candidate)
+    bench.store = MemoryStore()
+    bench.store.promote(PATH, FIRST, older, expected=None)
+    done, last = repaired(bench)
+    assert [decision.step for decision in done] == [Step.END, Step.CLEAR]
+    assert last.step is Step.NOTHING
+    assert not bench.target.accepts(lost)
+    assert bench.accepts(FIRST)
+    assert bench.drive(bench.start()).state is State.COMPLETED
