@@ -34,13 +34,24 @@ PREFIX: Final = "doctor --repair"
 class Repair:
     """One repair of one credential. It remembers what its looks have cost."""
 
-    def __init__(self, world: World, service: str, environment: str, plan: Plan, *, logins: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        world: World,
+        service: str,
+        environment: str,
+        plan: Plan,
+        *,
+        logins: tuple[str, ...],
+        lightly: bool = False,
+    ) -> None:
         self._world = world
         self._operations = Operations(world)
         self._service = service
         self._environment = environment
         self._plan = plan
         self._logins = logins
+        self._lightly = lightly
+        """Nothing is going to be repaired: a login with what log and stores call current is recorded when it fails."""
         self._refused: Counter[str] = Counter()
         """The wrong logins that the looks of this repair have cost, by login."""
         self._refusals: dict[str, Seen] = {}
@@ -70,7 +81,7 @@ class Repair:
             left_over=self._left_over(credential, held),
             failed=None if rotation else self._ended(State.FAILED, State.ROLLED_BACK),
         )
-        return replace(observed, looks=self._ask(worth_asking(observed)))
+        return replace(observed, looks=self._ask(observed))
 
     def _usable(self, binding: Binding, ids: Sequence[str]) -> tuple[Version, ...]:
         """Return those of the versions that one of the logins can be used with."""
@@ -84,19 +95,21 @@ class Repair:
                 found.append(Version(version, login))
         return tuple(found)
 
-    def _ask(self, held: Sequence[Version]) -> tuple[Seen, ...]:
+    def _ask(self, observed: Observed) -> tuple[Seen, ...]:
         """Try the versions in turn until one is accepted, or the target gives no clear answer.
 
         What was refused is not tried again before a rotation was driven.
         """
         looks: list[Seen] = []
         proven = self._ended(State.COMPLETED, State.GRACE)
-        for version in held:
+        for version in worth_asking(observed):
+            expected = self._lightly and version.id == observed.label and version == observed.logged
             seen = Seen(version.id, Acceptance.NOT_TRIED, None, f"{WRONG_LOGINS_MAX} wrong logins were spent already")
             if version.id in self._refusals:
                 seen = self._refusals[version.id]
             elif self._refused[version.login] < WRONG_LOGINS_MAX:
-                (seen,) = look_around(self._world, self._service, self._environment, self._plan, [version])
+                where = (self._world, self._service, self._environment, self._plan)
+                (seen,) = look_around(*where, [version], expected=expected)
             if seen.accepted is Acceptance.NOT_TRIED and proven and version.id == proven.candidate:
                 seen = Seen(version.id, Acceptance.ACCEPTED, None, "as the rotation saw")
             looks.append(seen)

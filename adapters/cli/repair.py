@@ -69,7 +69,7 @@ class Looked:
 
 def look(installation: Installation, service: Service, looked: list[Looked]) -> Sequence[Finding]:
     """Look at a service, and add that to `looked`; raises what its store raises."""
-    observed = _repair_of(installation, service).look()
+    observed = _repair_of(installation, service, lightly=True).look()
     looked.append(Looked(observed, decide(observed)))
     return ()
 
@@ -107,9 +107,9 @@ def repair(
     return ()
 
 
-def _repair_of(installation: Installation, service: Service) -> Repair:
-    plan = installation.plan(service)
-    return Repair(installation.world, service.name, service.environment, plan, logins=service.usernames)
+def _repair_of(installation: Installation, service: Service, *, lightly: bool = False) -> Repair:
+    named = (service.name, service.environment, installation.plan(service))
+    return Repair(installation.world, *named, logins=service.usernames, lightly=lightly)
 
 
 def _confirm(session: Session, service: Service, decision: Decision) -> None:

@@ -21,4 +21,3 @@ def test_the_page_prints_what_it_says(tmp_path: Path) -> None:
         missing = [line for line in block.shown if line not in rest]
         assert not missing, f"{block.commands}printed\n{chr(10).join(printed)}"
     assert not (tmp_path / ".local").exists(), "the state stays in the folder of the rehearsal"
-

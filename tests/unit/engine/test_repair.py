@@ -52,8 +52,8 @@ def replace_name(value: CredentialValue, username: str) -> CredentialValue:
     return CredentialValue(username, value.secret)
 
 
-def repair_of(bench: Bench, world: World | None = None) -> Repair:
-    return Repair(world or bench.world(), SERVICE, ENVIRONMENT, bench.plan(), logins=bench.logins)
+def repair_of(bench: Bench, world: World | None = None, *, lightly: bool = False) -> Repair:
+    return Repair(world or bench.world(), SERVICE, ENVIRONMENT, bench.plan(), logins=bench.logins, lightly=lightly)
 
 
 def repaired(bench: Bench, *, reason: str = "") -> tuple[list[Decision], Decision]:
@@ -93,6 +93,19 @@ def test_a_repair_spends_two_wrong_logins_at_most_however_often_it_looks() -> No
         repair.look()
     assert bench.target.wrong_logins("app") == 2
     assert len(bench.noted(e.LoginSpent)) - spent == 2
+
+
+def test_looking_only_uses_nothing_up_where_all_is_well() -> None:
+    """However often; what is refused after all is recorded."""
+    bench = rotated(options=LOCKS)
+    head = bench.log.head()
+    for _ in range(5):
+        (seen,) = repair_of(bench, lightly=True).look().looks
+        assert seen.accepted.value == "accepted"
+    assert bench.log.head() == head
+    changed(bench)
+    repair_of(bench, lightly=True).look()
+    assert bench.target.wrong_logins("app") == len(bench.noted(e.LoginSpent)) == 2
 
 
 def test_two_logins_are_two_budgets() -> None:
