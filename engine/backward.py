@@ -7,7 +7,7 @@ where only one is; the failed candidate is quarantined, never deleted, because a
 from __future__ import annotations
 
 from engine import events as e
-from engine.errors import Rejected, Unavailable
+from engine.errors import NoWayBack, Rejected, Unavailable
 from engine.events import CredentialEvent
 from engine.forward import publish
 from engine.performance import Performance
@@ -42,7 +42,7 @@ def _see_nothing_depends(performance: Performance) -> None:
     rotation = performance.rotation
     if performance.store.versions(performance.path).current == rotation.candidate:
         why = f"store {rotation.plan.store} calls {rotation.candidate} current, and called nothing so before"
-        raise Rejected(what="going back", why=why, advice=_stays(rotation))
+        raise NoWayBack(what="going back", why=why, advice=_stays(rotation))
 
 
 def _stays(rotation: Rotation) -> str:
@@ -53,7 +53,7 @@ def _is_in_force(performance: Performance, previous: CredentialValue | None, can
     """See that the previous version works before anything depends on it; False where it has to be set first.
 
     Consumers are sent to it, or it is all that is left once a candidate is taken away that the store holds. Raises
-    `Rejected` where it does not work and cannot be set back: the candidate then stays.
+    `NoWayBack` where it does not work and cannot be set back: the candidate then stays.
     """
     rotation = performance.rotation
     if previous is None or previous.form is Form.VERIFIER:
@@ -66,7 +66,7 @@ def _is_in_force(performance: Performance, previous: CredentialValue | None, can
         return True
     if sighting.probe is Probe.REFUSED and not rotation.plan.settable:
         why = f"the target refuses {rotation.previous}, and cannot be set back to a known value"
-        raise Rejected(what="going back", why=why, advice=_stays(rotation))
+        raise NoWayBack(what="going back", why=why, advice=_stays(rotation))
     if sighting.probe is Probe.REFUSED:
         return False
     raise Unavailable(what="seeing whether the previous version works", why=f"the target says {sighting.probe}")

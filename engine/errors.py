@@ -84,6 +84,15 @@ class Rejected(PortError):
     """
 
 
+class NoWayBack(Rejected):
+    """{what}: {why}.
+
+    Trying again cannot help: what would be gone back to is lost for good, or there is nothing.
+    """
+
+    exit_code = ExitCode.PERSON_NEEDED
+
+
 class OwnLoginRejected(Rejected):
     """{what}: {why}.
 

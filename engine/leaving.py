@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.errors import NoWayBack
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.policies import can_go_back, is_stuck
@@ -42,7 +43,9 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
         case State.PAUSED:
             return (way("continue", "lets it go on"), *back)
         case State.ROLLBACK_FAILED:
-            return (way("retry", "tries again to go back, once the cause is gone"), way("abort", "gives going back up"))
+            up = way("abort", "gives going back up")
+            is_futile = rotation.cause is not None and rotation.cause.kind == NoWayBack.kind
+            return (up,) if is_futile else (way("retry", "tries again to go back, once the cause is gone"), up)
         case State.FAILED:
             # A login that holds two values has no room for a third, until the one that failed is taken away.
             forward = () if is_full(rotation) else (of_service("rotate", "leads forward"),)

@@ -112,10 +112,8 @@ def _trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen]) -> tuple[
     hint = rotation.cause.hint if rotation.cause else ""
     cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
     ways = in_words(ways_out(rotation))
-    if hint and str(rotation.id) not in hint:
+    if hint and str(rotation.id) not in hint:  # else it names what the ways name
         ways = f"{ways} {hint}".lstrip()
-    elif hint and rotation.state is State.ROLLBACK_FAILED:
-        ways = hint  # it names what leads out of this very failure
     known = rotation.previous or "what was there before"
     match rotation.state:
         case State.ROLLED_BACK:
@@ -129,7 +127,8 @@ def _trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen]) -> tuple[
         case State.RETIRING if code is ExitCode.PERSON_NEEDED:
             return f"{rotation.candidate} is current, and {known} is not retired{cause} {in_short(seen)}", ways
         case State.PAUSED:
-            return f"resting until you decide; {known} is current, and {rotation.candidate} is verified.", ways
+            alone = "" if rotation.plan.overlap or not rotation.previous else ", and is all that the target accepts"
+            return f"resting until you decide; {known} is current, {rotation.candidate} is verified{alone}.", ways
         case State.CANCELLED:
             return "cancelled before anything was done.", ""
         case _:

@@ -114,4 +114,6 @@ def is_dead_end(world: Simulation, rotation: Rotation) -> bool:
     """Tell whether what the rotation needs is gone for ever: a value that the target made, and that was revoked."""
     wanted = rotation.candidate if rotation.state is State.RETIRING else rotation.previous
     value = world.value(wanted)
+    if rotation.state not in (State.ROLLBACK_FAILED, State.RETIRING):
+        return False
     return not world.capabilities.settable and value is not None and not world.target.accepts(value)

@@ -96,7 +96,8 @@ class Simulation:
         """Somebody did something by hand, so that only what the engine does is judged."""
         self.works = True
         """Something that somebody knows is accepted; noted in a world that was touched."""
-        self.dead_end = False
+        self.given_up = 0
+        """Rotations that could neither go on nor back, which a person ended."""
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
@@ -289,9 +290,9 @@ class Simulation:
                     return ended
                 if self.touched:
                     put_right(self, ended)
-                    self.dead_end = is_dead_end(self, ended)
-                if self.dead_end:
-                    return ended
+                    if is_dead_end(self, ended):
+                        operations.abandon(ended.id, reason="simulated operator")
+                        self.given_up += 1
             except Crash:
                 self.story.append("the process died")
             except KeyturnError as error:
@@ -314,8 +315,6 @@ class Simulation:
     def settle(self) -> None:
         """With no more faults, everything unfinished ends, and a second pass does nothing (L1)."""
         self.calm = True
-        if self.dead_end:
-            return
         self.clock.wait(Microseconds(60 * SECOND))
         credential = self.world().credential(SERVICE, ENVIRONMENT)
         if credential.open is not None:
@@ -327,11 +326,11 @@ class Simulation:
     def lead_on(self) -> None:
         """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2).
 
-        A wait for wrong logins of before is waited out. What a person turned off, or did, is a person's to undo: what
-        the target made and a person revoked, nobody can bring back; and see `_has_no_room`.
+        A wait for wrong logins of before is waited out. What a person turned off, or did, is a person's to undo: see
+        `_has_no_room`.
         """
         self.calm = True
-        if self.dead_end or self._has_no_room():
+        if self._has_no_room():
             return
         ended = self.rotate()
         if ended.state is not State.COMPLETED:

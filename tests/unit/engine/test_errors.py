@@ -69,6 +69,8 @@ def test_an_outcome_keeps_what_and_why_apart() -> None:
         (Rejected, 4),
         (OwnLoginRejected, 4),
         (Uncertain, 5),
+        (errors.NoWayBack, 5),
+        (errors.NoRoom, 6),
         (IllegalCommand, 6),
         (RotationOpen, 6),
         (InGrace, 6),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine import events as e
 from engine.leaving import in_words, is_half_way, ways_out
 from engine.machine import ENDED, LEAVING, State, following
 from engine.plan import Strategy
@@ -59,6 +60,12 @@ def test_retiring_can_be_given_up_once_it_has_had_its_tries() -> None:
     assert names(standing) == ["resume"]
     stuck = rotation(State.RETIRING, plan(effect_attempts=2), cause=CAUSE, failures=2)
     assert names(stuck) == ["resume", "abort"]
+
+
+def test_what_cannot_be_gone_back_to_is_not_tried_again() -> None:
+    cause = e.Cause("restore", "no_way_back", "revoked")
+    assert names(rotation(State.ROLLBACK_FAILED, cause=cause)) == ["abort"]
+    assert names(rotation(State.ROLLBACK_FAILED, cause=CAUSE)) == ["retry", "abort"]
 
 
 def test_without_a_way_back_none_is_named() -> None:

@@ -207,7 +207,7 @@ def test_a_refusal_of_the_store_names_the_version_the_store_and_the_path() -> No
     assert ended.cause.message == (
         f"reading version {ended.candidate}: the store 'local' does not hold it at '{PATH}'."
     )
-    assert ended.cause.hint == "Restore the store from a backup, or begin again: keyturn rotate."
+    assert ended.cause.hint == "Put store local back from a backup that holds it."
 
 
 # --- starting -----------------------------------------------------------------------------------------------------
