@@ -104,7 +104,8 @@ def assembled(
     """Return the services of `keyturn.status/1`: the configured ones in their order, times as text.
 
     `entries` are those of projections/status.py; `configured` names service, environment and ttl
-    (microseconds, None without one). Behind them come those that are configured no more and whose rotation is open.
+    (microseconds, None without one). Behind them come those that are configured no more and have a rotation that is not
+    over.
     """
     known = {(entry["service"], entry["environment"]): entry for entry in entries}
     services = []
@@ -115,7 +116,9 @@ def assembled(
 
 
 def _unknown(service: str, environment: str) -> dict[str, Any]:
-    empty = dict.fromkeys(("version", "rotation_id", "last_rotated_at", "last_outcome", "grace_until", "error"))
+    empty = dict.fromkeys(
+        ("version", "rotation_id", "waiting", "last_rotated_at", "last_outcome", "grace_until", "error")
+    )
     named = {"service": service, "environment": environment, "state": NEVER_ROTATED}
     return {**named, "restore_points": [], "next": [], **empty}
 
@@ -128,6 +131,7 @@ def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
         "state": entry["state"],
         "version": entry["version"],
         "rotation_id": entry["rotation_id"],
+        "waiting": entry["waiting"],
         "last_rotated_at": None if rotated is None else to_text(rotated),
         "last_outcome": entry["last_outcome"],
         "due_at": None if rotated is None or ttl is None else to_text(rotated + ttl),

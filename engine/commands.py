@@ -5,20 +5,25 @@ Rule: legality is looked up in the machine; a decision is pure and calls no port
 
 from __future__ import annotations
 
+from typing import Final, NoReturn
 from uuid import UUID
 
 import msgspec
 
 from engine import events as e
 from engine.credential import Credential, Version
-from engine.errors import IllegalCommand, InGrace, RotationOpen
+from engine.errors import IllegalCommand, InGrace, PortError, RotationOpen
 from engine.events import CredentialEvent, RotationEvent
 from engine.leaving import in_words, ways_out
-from engine.machine import State, following
+from engine.machine import State, following, rests
 from engine.plan import Kind, Plan, Strategy
 from engine.policies import can_go_back, is_stuck
+from engine.process import EFFECTS
 from engine.rotation import Rotation
-from engine.values import Microseconds, Moment
+from engine.values import SECOND, Instant, Microseconds, Moment
+
+START: Final = "start"
+"""The name of the step that a rotation which waits for its turn begins with."""
 
 
 class StartRotation(msgspec.Struct, frozen=True):
@@ -40,14 +45,21 @@ class StartRotation(msgspec.Struct, frozen=True):
 
 
 def opened(
-    command: StartRotation, credential: Credential, rotation_id: UUID, *, open_rotation: Rotation | None, until: str
+    command: StartRotation,
+    credential: Credential,
+    rotation_id: UUID,
+    *,
+    holder: Rotation | None,
+    now: Instant,
+    until: str,
 ) -> tuple[list[RotationEvent], list[CredentialEvent]]:
     """Decide on starting: the first facts of the rotation, and what the credential takes down.
 
-    Raises `RotationOpen`, or `InGrace` where only a grace period (`until`) is left of the open one.
+    `holder` is what is in the way (`in_the_way`). Raises `RotationOpen` then, or `InGrace` where only a grace period
+    (`until`) is left of it.
     """
-    if open_rotation is not None:
-        refuse_second(open_rotation, until=until)
+    if holder is not None:
+        refuse_second(holder, now=now, until=until)
     current = command.old
     ordinal = credential.ordinal + 1
     candidate = command.to or Version(f"v{ordinal}-{rotation_id.hex[:6]}", _login(command, current))
@@ -82,12 +94,92 @@ def opened(
     return [started], noted
 
 
-def refuse_second(rotation: Rotation, *, until: str) -> None:
-    """Raise what tells that this rotation of the same credential is still open."""
-    where = {"service": rotation.service, "environment": rotation.environment, "rotation_id": rotation.id}
+def in_the_way(credential: Credential, *, rotation_id: UUID | None = None, urgent: bool = False) -> UUID | None:
+    """Return the rotation that has to be over before another one may open; None where there is none.
+
+    That is the open one, and then the one that waits for its turn: not for itself (`rotation_id`), and not for what is
+    `urgent`, which going back to an earlier version is.
+    """
+    if credential.open is not None:
+        return credential.open
+    return None if urgent or credential.queued == rotation_id else credential.queued
+
+
+def refuse_second(rotation: Rotation, *, now: Instant, until: str) -> NoReturn:
+    """Raise what tells that this rotation of the same credential is not over: which, since when, and whose it is.
+
+    `RotationOpen`, or `InGrace` where only a grace period (`until`) is left of it.
+    """
+    age = _age(Microseconds(now - rotation.started_at))
+    told = {
+        "service": rotation.service,
+        "environment": rotation.environment,
+        "rotation_id": rotation.id,
+        "details": f" (step {step_of(rotation)}, begun {age} ago, driven by {rotation.owner or 'nobody'})",
+    }
     if rotation.state is State.GRACE:
-        raise InGrace(**where, until=until)
-    raise RotationOpen(**where, state=rotation.state, advice=in_words(ways_out(rotation)))
+        raise InGrace(**told, until=until)
+    raise RotationOpen(**told, state=rotation.state, advice=in_words(ways_out(rotation)))
+
+
+def step_of(rotation: Rotation) -> str:
+    """Return the name of the step that is outstanding; the state where a person has to decide about that."""
+    if rotation.state is State.WAITING:
+        return START
+    return EFFECTS[rotation.state].value if rotation.state in EFFECTS else rotation.state.value
+
+
+def _age(passed: Microseconds) -> str:
+    """Return how long ago something was, as people say it: 95s, 3m, 26h, 4d."""
+    seconds = max(passed, 0) // SECOND
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def requested(command: StartRotation, rotation_id: UUID) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on waiting: the request, and its place in the queue. No other one waits already."""
+    asked = e.RotationRequested(command.service, command.environment, command.plan, command.owner, command.reason)
+    return [asked], [e.RotationQueued(rotation_id, command.service, command.environment)]
+
+
+def withdrawn(
+    rotation: Rotation, *, command: str, reason: str, now: Moment
+) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on taking a request back before its turn has come; raises `IllegalCommand` where it has begun."""
+    _require(rotation, "RotationCancelled", command)
+    return [e.RotationCancelled(reason)], [closing(rotation, State.CANCELLED, now=now)]
+
+
+def refused(rotation: Rotation, error: PortError, *, now: Moment) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+    """Decide on a request whose turn has come, and which cannot begin: it has failed, and nothing was done."""
+    cause = e.Cause(step=START, kind=error.kind, message=error.message, hint=error.advice)
+    return [e.RotationFailed(cause)], [closing(rotation, State.FAILED, now=now)]
+
+
+def making_room(
+    holder: Rotation | None, waiting: Rotation | None, credential: Credential, *, reason: str, now: Moment
+) -> tuple[list[tuple[Rotation, list[RotationEvent]]], list[CredentialEvent]]:
+    """Decide on what a new rotation is to replace: the open one goes back, and the one that waits is withdrawn.
+
+    An open one that goes back already, or is past the point of no return, is only to be driven to its end. One that
+    could not go back rests: a person has to see to that first, so nothing is decided. Raises `IllegalCommand` where
+    there is no way back.
+    """
+    changes: list[tuple[Rotation, list[RotationEvent]]] = []
+    noted: list[CredentialEvent] = []
+    if holder is not None:
+        if following(holder.state, "RollbackStarted") is not None:
+            events, noted = go_back(holder, credential, command="replacing it", reason=reason)
+            changes.append((holder, events))
+        elif rests(holder.state):
+            return [], []
+    if waiting is not None:
+        events, said = withdrawn(waiting, command="replacing it", reason=reason, now=now)
+        changes.append((waiting, events))
+        noted = [*noted, *said]
+    return changes, noted
 
 
 def _login(command: StartRotation, current: Version | None) -> str:

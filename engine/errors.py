@@ -122,14 +122,14 @@ class IllegalCommand(KeyturnError):
 
 
 class RotationOpen(KeyturnError):
-    """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}."""
+    """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}{details}."""
 
     exit_code = ExitCode.REFUSED
     hint = "keyturn resume {rotation_id} drives it on; keyturn show {rotation_id} tells what else is possible."
 
 
 class InGrace(KeyturnError):
-    """{service} ({environment}) is in the grace period of rotation {rotation_id} until {until}."""
+    """{service} ({environment}) is in the grace period of rotation {rotation_id} until {until}{details}."""
 
     exit_code = ExitCode.REFUSED
     hint = "keyturn retire {rotation_id} ends the grace period now; keyturn rollback {service} goes back."

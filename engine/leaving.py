@@ -58,7 +58,9 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
             return (way("resume", "retires the old version once it is over"), ends, *back)
         case state if state in ENDED:
             return ()
-        case State.WAITING | State.RETIRING | State.ROLLING_BACK | State.VERIFYING_ROLLBACK:
+        case State.WAITING:
+            return (way("resume", "starts it when its turn has come"), way("abort", "withdraws it"))
+        case State.RETIRING | State.ROLLING_BACK | State.VERIFYING_ROLLBACK:
             return (on,)
         case _:
             return (on, *back)

@@ -1,16 +1,34 @@
-"""What people and schedules can ask for: start, pause, go back, retry, give up; each a recorded decision.
+"""What people and schedules can ask for: start, wait for a turn, pause, go back, retry, give up, end a grace period.
 
 Rule 1: an operation reads, decides (commands.py) and appends; driving what it decided is the runner's work.
-Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more.
+Rule 2: of the ports only the log is written here; a store is asked what it holds, and nothing more. Where it refuses
+that when the turn of a rotation has come, the rotation has failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from engine.commands import StartRotation, abandon, end_grace, go_back, let_go_on, opened, pause, refuse_second, retry
+from msgspec.structs import replace
+
+from engine.commands import (
+    StartRotation,
+    abandon,
+    end_grace,
+    go_back,
+    in_the_way,
+    let_go_on,
+    making_room,
+    opened,
+    pause,
+    refuse_second,
+    refused,
+    requested,
+    retry,
+    withdrawn,
+)
 from engine.credential import Credential, Version
 from engine.errors import Conflict, IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
 from engine.events import CredentialEvent, RotationEvent
@@ -21,6 +39,16 @@ from engine.policies import unreachable
 from engine.ports import Holdings, SecretStore
 from engine.rotation import Rotation
 from engine.values import CURRENT, Instant
+
+_Change: TypeAlias = tuple[UUID, int, State, list[RotationEvent]]
+"""What happens to a rotation: its id, how many facts it has, the state they led to, and the events."""
+
+
+class Request(NamedTuple):
+    """A rotation that waits for its turn, and whether it was asked for just now or waited already."""
+
+    rotation: Rotation
+    is_new: bool
 
 
 class Decision(Protocol):
@@ -50,6 +78,21 @@ class Operations:
         credential = self._world.credential(service, environment)
         return self.rotation(credential.open) if credential.open else None
 
+    def waiting_rotation(self, service: str, environment: str) -> Rotation | None:
+        """Return the rotation of a credential that waits for its turn; None where there is none."""
+        credential = self._world.credential(service, environment)
+        return self.rotation(credential.queued) if credential.queued else None
+
+    def holder(self, service: str, environment: str) -> Rotation | None:
+        """Return the rotation of a credential that a new one would find in its way; None where it could begin."""
+        return self._holder(self._world.credential(service, environment))
+
+    def _holder(
+        self, credential: Credential, *, rotation_id: UUID | None = None, urgent: bool = False
+    ) -> Rotation | None:
+        found = in_the_way(credential, rotation_id=rotation_id, urgent=urgent)
+        return self.rotation(found) if found else None
+
     def start(
         self,
         service: str,
@@ -70,41 +113,130 @@ class Operations:
         Raises `RotationOpen`, `InGrace`, `Conflict` where another process opened one at the same moment, and
         the three outcomes where the store cannot say what it holds.
         """
-        world = self._world
-        credential = world.credential(service, environment)
-        open_rotation = self.rotation(credential.open) if credential.open else None
-        store = world.bind(service, environment, plan).store
-        holdings = store.versions(plan.path)
-        old = None if alone else self._old(credential, plan, logins, store, holdings)
-        if old is not None and to is not None and old.id == to.id:
-            old = None  # It stays what consumers have: it is neither retired nor gone back to.
+        credential = self._world.credential(service, environment)
         command = StartRotation(
             service=service,
             environment=environment,
             plan=plan,
             logins=logins,
-            owner=world.owner,
+            owner=self._world.owner,
             reason=reason,
             imported=imported,
             to=to,
-            label=holdings.current,
-            old=old,
         )
-        until = self._spell(open_rotation.grace.wall) if open_rotation and open_rotation.grace else ""
-        rotation_id = world.ids.new()
-        events, noted = opened(command, credential, rotation_id, open_rotation=open_rotation, until=until)
-        try:
-            self._append(rotation_id, 0, State.WAITING, events, credential, noted)
-        except Conflict:
-            self._refuse_if_open(service, environment)
-            raise
+        rotation_id = self._world.ids.new()
+        self._open(command, credential, rotation_id, 0, alone=alone)
         return rotation_id
 
-    def _refuse_if_open(self, service: str, environment: str) -> None:
-        """Turn a lost race into what it means: another process opened a rotation at the same moment."""
-        rotation = self.open_rotation(service, environment)
-        if rotation is not None:
-            refuse_second(rotation, until=self._spell(rotation.grace.wall) if rotation.grace else "")
+    def _open(
+        self, command: StartRotation, credential: Credential, rotation_id: UUID, version: int, *, alone: bool = False
+    ) -> None:
+        """Record that a rotation begins, at the next place of its stream; raises what `start` does."""
+        world, plan = self._world, command.plan
+        holder = self._holder(credential, rotation_id=rotation_id, urgent=command.to is not None)
+        store = world.bind(command.service, command.environment, plan).store
+        holdings = store.versions(plan.path)
+        old = None if alone else self._old(credential, plan, command.logins, store, holdings)
+        if old is not None and command.to is not None and old.id == command.to.id:
+            old = None  # It stays what consumers have: it is neither retired nor gone back to.
+        events, noted = opened(
+            replace(command, label=holdings.current, old=old),
+            credential,
+            rotation_id,
+            holder=holder,
+            now=world.clock.now().wall,
+            until=self._until(holder),
+        )
+        try:
+            self._append([(rotation_id, version, State.WAITING, events)], credential, noted)
+        except Conflict:
+            self.refuse_if_open(command.service, command.environment, rotation_id=rotation_id)
+            raise
+
+    def refuse_if_open(self, service: str, environment: str, *, rotation_id: UUID | None = None) -> None:
+        """Raise `RotationOpen` or `InGrace` where a rotation of the credential is open, or another one waits."""
+        holder = self._holder(self._world.credential(service, environment), rotation_id=rotation_id)
+        if holder is not None:
+            refuse_second(holder, now=self._world.clock.now().wall, until=self._until(holder))
+
+    def _until(self, holder: Rotation | None) -> str:
+        return self._spell(holder.grace.wall) if holder is not None and holder.grace else ""
+
+    def request(self, service: str, environment: str, plan: Plan, *, reason: str = "") -> Request | None:
+        """Have a rotation wait for its turn, or join the one that waits already; None where nothing is in its way.
+
+        The queue holds one: whoever asks for a fresh version gets it from the next rotation.
+        """
+        world = self._world
+        while True:
+            credential = world.credential(service, environment)
+            if credential.queued is not None:
+                return Request(self.rotation(credential.queued), is_new=False)
+            if credential.open is None:
+                return None
+            rotation_id = world.ids.new()
+            command = StartRotation(service, environment, plan, logins=(), owner=world.owner, reason=reason)
+            events, noted = requested(command, rotation_id)
+            try:
+                self._append([(rotation_id, 0, State.WAITING, events)], credential, noted)
+            except Conflict:
+                continue  # whatever the credential took down meanwhile may have changed the answer
+            return Request(self.rotation(rotation_id), is_new=True)
+
+    def start_queued(self, rotation_id: UUID, *, logins: tuple[str, ...]) -> Rotation:
+        """Record that a rotation which waited begins, as its request says; return it as it is then.
+
+        Where it has begun or was withdrawn meanwhile, by whoever, nothing is recorded; where it is refused
+        (`Rejected`), it has failed. Raises `RotationOpen` and `InGrace` while its turn has not come, `Conflict` where
+        another process appended first, and `Unavailable` and `Uncertain` where the store cannot say what it holds.
+        """
+        rotation = self.rotation(rotation_id)
+        if rotation.state is not State.WAITING:
+            return rotation
+        credential = self._world.credential(rotation.service, rotation.environment)
+        command = StartRotation(
+            service=rotation.service,
+            environment=rotation.environment,
+            plan=rotation.plan,
+            logins=logins,
+            owner=self._world.owner,
+            reason=rotation.reason,
+        )
+        try:
+            self._open(command, credential, rotation_id, rotation.version)
+        except Rejected as error:
+            events, noted = refused(rotation, error, now=self._world.clock.now())
+            self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
+        return self.rotation(rotation_id)
+
+    def withdraw(self, rotation_id: UUID, *, command: str, reason: str = "") -> None:
+        """Record that a rotation which waits is not wanted any more; raises `IllegalCommand` where it has begun."""
+        while True:
+            rotation = self.rotation(rotation_id)
+            credential = self._world.credential(rotation.service, rotation.environment)
+            now = self._world.clock.now()
+            events, noted = withdrawn(rotation, command=command, reason=reason, now=now)
+            try:
+                self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
+            except Conflict:
+                continue  # the credential took something down meanwhile, or the rotation has begun
+            return
+
+    def make_room(self, service: str, environment: str, *, reason: str = "") -> Rotation | None:
+        """Record, at once, that the open rotation of a credential goes back and that the one that waits is withdrawn.
+
+        Returns the open one as it is then: it has to be over before another one can start; None where nothing is in the
+        way any more. One that could not go back stays as it is, and so does what waits behind it. Raises
+        `IllegalCommand` where there is no way back, and `Conflict` where another process appended first.
+        """
+        credential = self._world.credential(service, environment)
+        holder = self.rotation(credential.open) if credential.open else None
+        waiting = self.rotation(credential.queued) if credential.queued else None
+        now = self._world.clock.now()
+        changes, noted = making_room(holder, waiting, credential, reason=reason, now=now)
+        if changes:
+            self._append([(each.id, each.version, each.state, events) for each, events in changes], credential, noted)
+        return self.rotation(holder.id) if holder is not None else None
 
     def _old(
         self,
@@ -162,7 +294,7 @@ class Operations:
         rotation = self.rotation(rotation_id)
         credential = self._world.credential(rotation.service, rotation.environment)
         events, noted = go_back(rotation, credential, command=command, reason=reason)
-        self._append(rotation_id, rotation.version, rotation.state, events, credential, noted)
+        self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
 
     def retry(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a failed rollback is tried again; raises `IllegalCommand`."""
@@ -187,7 +319,7 @@ class Operations:
         rotation = self.rotation(rotation_id)
         credential = self._world.credential(rotation.service, rotation.environment)
         events, noted = abandon(rotation, reason=reason, now=self._world.clock.now())
-        self._append(rotation_id, rotation.version, rotation.state, events, credential, noted)
+        self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
 
     def end_grace(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a grace period ends now; raises `IllegalCommand` in any other state."""
@@ -198,20 +330,16 @@ class Operations:
         events = decision(rotation, reason=reason)
         if events:
             credential = self._world.credential(rotation.service, rotation.environment)
-            self._append(rotation.id, rotation.version, rotation.state, events, credential, [])
+            self._append([(rotation.id, rotation.version, rotation.state, events)], credential, [])
         return bool(events)
 
-    def _append(
-        self,
-        rotation_id: UUID,
-        version: int,
-        state: State,
-        events: list[RotationEvent],
-        credential: Credential,
-        noted: list[CredentialEvent],
-    ) -> None:
+    def _append(self, changes: list[_Change], credential: Credential, noted: list[CredentialEvent]) -> None:
         at, actor = self._world.clock.now().wall, self._world.actor
-        facts = facts_of(rotation_id, version, state, events, at=at, actor=actor)
+        facts = [
+            fact
+            for rotation_id, version, state, events in changes
+            for fact in facts_of(rotation_id, version, state, events, at=at, actor=actor)
+        ]
         self._world.append([*facts, *noted_facts(credential, noted, at=at, actor=actor)])
 
 

@@ -18,7 +18,7 @@ from engine import events as e
 from engine import rotation as rotations
 from engine.commands import closing
 from engine.credential import Credential, credential_id
-from engine.errors import Rejected, Unavailable
+from engine.errors import Conflict, Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
 from engine.machine import ENDED, State, following
@@ -157,7 +157,8 @@ class Performance:
     def record(self, *events: RotationEvent, noted: Sequence[CredentialEvent] = ()) -> None:
         """Append events, and what the credential notes of them, all or none.
 
-        Raises `Conflict` where another process appended to the rotation or the credential first.
+        Raises `Conflict` where another process appended to the rotation first. What others append to the credential
+        meanwhile (a rotation that waits for its turn) is no hindrance: one rotation is open, and this is it.
         """
         rotation, world = self.rotation, self.world
         now = world.clock.now()
@@ -167,20 +168,34 @@ class Performance:
             rotation = rotations.evolve(rotation, fact)
         if rotation.state in ENDED:
             noted = [*noted, closing(rotation, rotation.state, now=now)]
-        if noted:
-            credential = world.credential(rotation.service, rotation.environment)
-            said = noted_facts(credential, noted, at=at, actor=world.actor)
-            # What is current changes first, so that at the position of `promoted` it is the promoted version.
-            first = len(list(takewhile(lambda fact: isinstance(fact.body, e.CurrentChanged), said)))
-            facts = [*said[:first], *facts, *said[first:]]
-        world.append(facts)
+        self._append(facts, noted, at=at)
         self.rotation = rotation
 
     def note(self, events: Sequence[CredentialEvent]) -> None:
         """Append what only the credential takes down."""
+        self._append([], events, at=self.world.clock.now().wall)
+
+    def _append(self, facts: Sequence[Fact], noted: Sequence[CredentialEvent], *, at: Instant) -> None:
+        """Append facts and what is noted of them, behind whatever the credential has by now."""
         rotation, world = self.rotation, self.world
-        credential = world.credential(rotation.service, rotation.environment)
-        world.append(noted_facts(credential, events, at=world.clock.now().wall, actor=world.actor))
+        while True:
+            credential = world.credential(rotation.service, rotation.environment) if noted else None
+            said = noted_facts(credential, noted, at=at, actor=world.actor) if credential else []
+            # What is current changes first, so that at the position of `promoted` it is the promoted version.
+            first = len(list(takewhile(lambda fact: isinstance(fact.body, e.CurrentChanged), said)))
+            try:
+                world.append([*said[:first], *facts, *said[first:]])
+            except Conflict:
+                if credential is None or self._is_behind(credential):
+                    raise
+            else:
+                return
+
+    def _is_behind(self, credential: Credential) -> bool:
+        """Tell whether the rotation went on without this process; else only its credential took something down."""
+        now = self.world.load(self.rotation.id)
+        moved = now is None or now.version != self.rotation.version
+        return moved or self.world.credential(credential.service, credential.environment).version == credential.version
 
     def begin_attempt(self, version: str, login: str, *, longest: Microseconds | None = None) -> Instant:
         """Record that the target is about to be asked to accept `version`; return the deadline of it.

@@ -196,7 +196,7 @@ def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     if not isinstance(body, e.StateChange):
         raise TypeError(f"{type(body).__name__} is not an event of a rotation")
     if isinstance(body, e.RotationStarted):
-        return start(fact)  # it waited for its turn until now
+        return replace(start(fact), actor=rotation.actor)  # it waited for its turn; who asked for it stays
     state = fact.state or rotation.state
     entered = replace(
         rotation,

@@ -1,7 +1,8 @@
 """The runner: load, look up the next effect, perform it through a port, append the outcome, repeat.
 
 Rule 1: the only code that calls ports on behalf of a rotation, with forward.py and backward.py.
-Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py.
+Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. Outside of
+effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
 """
 
 from __future__ import annotations

@@ -156,19 +156,21 @@ class _Chronicle:
         )
 
     def _note(self, fact: Fact, rows: Rows) -> _Run | None:
-        """Fold a fact of a credential; return the rotation that the fact belongs to, if one is open."""
+        """Fold a fact of a credential; return the rotation that it names as waiting or closed, else the open one."""
         owner = fact.originator_id.int
         before = self._credential(owner, rows) or Credential(fact.originator_id, "", "")
         after = credentials.evolve(named(before, fact), fact)
         self._credentials[owner] = after
         self._touched[0].add(owner)
-        open_then = after.open or before.open
-        return self._run(open_then, rows) if open_then else None
+        named_there = fact.body.rotation_id if isinstance(fact.body, e.RotationQueued | e.RotationClosed) else None
+        meant = named_there or after.open or before.open
+        return self._run(meant, rows) if meant else None
 
     def _move(self, fact: Fact, rows: Rows) -> _Run:
         """Fold a fact of a rotation; return it."""
         body = fact.body
-        if isinstance(body, e.RotationStarted):
+        begins = fact.originator_version == 1
+        if begins and isinstance(body, e.RotationStarted | e.RotationRequested):
             credential = identity(body.service, body.environment)
             run = _Run(credential.int, credential.bytes, fact.originator_id.hex, rotations.start(fact))
             if self._credential(run.owner, rows) is None:
@@ -206,7 +208,7 @@ class _Chronicle:
 def _version(body: e.Event, run: _Run | None) -> str | None:
     """Return the version that an event is about: the one it names, else the candidate of its rotation."""
     if type(body) not in _OF_A_VERSION:
-        return run.rotation.candidate if run else None
+        return (run.rotation.candidate or None) if run else None
     version: str | None = getattr(body, "version", None)
     # Of an attempt, a leading dash says that the version is to be refused from there on.
     return version.removeprefix("-") or None if version else None
@@ -309,6 +311,19 @@ def rotation(rows: Rows, rotation_id: UUID) -> dict[str, Any] | None:
     """Return the rotation as `keyturn.rotation/1`; None where the log has none with this id."""
     row = rows.get(ROTATIONS, rotation_id.hex)
     return None if row is None else rotation_document(_ROTATION(cast("bytes", row[3])))
+
+
+def meant(rows: Rows, service: str) -> UUID | None:
+    """Return the rotation that the name of a service means; None where it has none.
+
+    The open one; without it the one that waits for its turn; without that the newest. In several environments: the
+    newest of them.
+    """
+    credentials_there = [_CREDENTIAL(cast("bytes", row[3])) for row in _credentials(rows, service)]
+    ids = [each.open or each.queued or each.last for each in credentials_there]
+    found = [rows.get(ROTATIONS, each.hex) for each in ids if each is not None]
+    those = [_ROTATION(cast("bytes", row[3])) for row in found if row is not None]
+    return max(those, key=lambda each: (each.started_at, each.id)).id if those else None
 
 
 def rotations_of(

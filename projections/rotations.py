@@ -18,8 +18,9 @@ def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | 
     """Return the fields of `keyturn.rotation/1`; times are ISO 8601 text, durations seconds.
 
     `outcome` is None while the rotation may still go on by itself or by a command of its state.
-    `not_before` is the time that it waits for: the next try, or the end of the grace period. `known` is what was seen
-    of its versions just now, by who looked; the log does not say it.
+    `not_before` is the time that it waits for: the next try, or the end of the grace period. One that waits for its
+    turn has no version yet, and `started_at` is when it was asked for. `known` is what was seen of its versions just
+    now, by who looked; the log does not say it.
     """
     ended = rotation.ended_at
     waits = rotation.not_before
@@ -33,7 +34,7 @@ def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | 
         "strategy": rotation.plan.strategy.value,
         "state": rotation.state.value,
         "outcome": outcome_of(rotation),
-        "version": rotation.candidate,
+        "version": rotation.candidate or None,
         "previous_version": rotation.previous,
         "started_at": to_text(rotation.started_at),
         "ended_at": None if ended is None else to_text(ended),

@@ -6,7 +6,7 @@ A schema number goes up with every change of what a view's rows mean; a view of 
 """
 
 STATUS = "status"
-STATUS_SCHEMA = 3
+STATUS_SCHEMA = 4
 STATUS_TABLE = "status_credentials"
 
 NEVER_ROTATED = "never_rotated"

@@ -50,10 +50,12 @@ ROTATIONS: Final = Table("status_rotations", (("id", Kind.BLOB), ("credential", 
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """A credential, its newest rotation, and what outlives the rotations."""
+    """A credential, the newest rotation that began, the one that waits, and what outlives the rotations."""
 
     credential: Credential
     rotation: Rotation | None = None
+    waiting: Rotation | None = None
+    """The rotation that waits for its turn."""
     last_rotated_at: Instant | None = None
     """When a version became current last, and was not taken back since."""
     rotated_before: Instant | None = None
@@ -71,8 +73,10 @@ _JSON: Final = msgspec.json.Encoder().encode
 def document(standing: Standing) -> dict[str, Any]:
     """Return one entry of `keyturn.status/1`, but `due_at`; times are microseconds.
 
-    `state` is that of the open rotation; without one it is `failed` where the last one failed and may still
-    be taken back, else `ok`, or `never_rotated` where no version is current. `version` is the current one.
+    `state` is that of the open rotation; without one it is `waiting` where the turn of one has come that nobody began,
+    `failed` where the last one failed and may still be taken back, else `ok`, or `never_rotated` where no version is
+    current. `rotation_id` names the rotation that the state is of, `waiting` the one that waits for its turn. `version`
+    is the current one.
     `restore_points` are the versions that a rollback can go to, oldest first: they were current, are not now, and
     were not destroyed. A verifier is none; where the target cannot be set back, only what is still in its grace
     period is one. `next` are the commands that lead out, where nothing goes on without a person.
@@ -81,15 +85,17 @@ def document(standing: Standing) -> dict[str, Any]:
     current = credential.current
     in_grace = rotation is not None and rotation.state is State.GRACE
     outcome = standing.last_outcome
+    meant = standing.waiting if _has_its_turn(standing) else rotation
     if rotation is not None and rotation.state is State.ROLLBACK_FAILED:
         outcome = rotation.state
     return {
         "service": credential.service,
         "environment": credential.environment,
         "state": _state(standing),
-        "open": credential.open is not None,
+        "open": credential.open is not None or standing.waiting is not None,
         "version": current.id if current else None,
-        "rotation_id": str(rotation.id) if rotation else None,
+        "rotation_id": str(meant.id) if meant else None,
+        "waiting": str(standing.waiting.id) if standing.waiting else None,
         "last_rotated_at": standing.last_rotated_at,
         "last_outcome": outcome,
         "restore_points": [
@@ -114,8 +120,14 @@ def _can_be_gone_to(standing: Standing, version: str) -> bool:
     return rotation.state is State.GRACE and rotation.previous == version
 
 
+def _has_its_turn(standing: Standing) -> bool:
+    return standing.waiting is not None and standing.credential.open is None
+
+
 def _state(standing: Standing) -> str:
     rotation = standing.rotation
+    if standing.waiting is not None and _has_its_turn(standing):
+        return standing.waiting.state.value
     if rotation is None or (rotation.state in ENDED and rotation.state is not State.FAILED):
         return OK if standing.credential.current else shapes.NEVER_ROTATED
     return rotation.state.value
@@ -171,11 +183,11 @@ class _Standings:
             owner = fact.originator_id.int
             standing = self._standing(owner, rows) or Standing(Credential(fact.originator_id, "", ""))
             standing = _noted(standing, fact)
-        elif isinstance(body, e.RotationStarted):
+        elif isinstance(body, e.RotationStarted | e.RotationRequested):
             credential = identity(body.service, body.environment)
             owner = credential.int
             standing = self._standing(owner, rows) or Standing(Credential(credential, body.service, body.environment))
-            standing = replace(standing, rotation=rotations.start(fact), rotated_before=standing.last_rotated_at)
+            standing = _begun(standing, fact)
             self._owners[fact.originator_id.int] = owner
             self._begun.append((fact.originator_id.bytes, credential.bytes))
         else:
@@ -220,12 +232,27 @@ def named(credential: Credential, fact: Fact) -> Credential:
 def _noted(standing: Standing, fact: Fact) -> Standing:
     """Return the standing after a fact of its credential."""
     credential = credentials.evolve(named(standing.credential, fact), fact)
-    outcome = fact.body.outcome if isinstance(fact.body, e.RotationClosed) else standing.last_outcome
-    return replace(standing, credential=credential, last_outcome=outcome)
+    if not isinstance(fact.body, e.RotationClosed):
+        return replace(standing, credential=credential)
+    if standing.waiting is not None and standing.waiting.id == fact.body.rotation_id:
+        return replace(standing, credential=credential, waiting=None)  # it never began, so nothing came of it
+    return replace(standing, credential=credential, last_outcome=fact.body.outcome)
+
+
+def _begun(standing: Standing, fact: Fact) -> Standing:
+    """Return the standing after the first fact of a rotation, or that one which waited begins."""
+    waited = standing.waiting if standing.waiting and standing.waiting.id == fact.originator_id else None
+    rotation = rotations.evolve(waited, fact) if waited else rotations.start(fact)
+    if isinstance(fact.body, e.RotationRequested):
+        return replace(standing, waiting=rotation)
+    waiting = None if waited else standing.waiting
+    return replace(standing, rotation=rotation, waiting=waiting, rotated_before=standing.last_rotated_at)
 
 
 def _moved(standing: Standing, fact: Fact) -> Standing:
-    """Return the standing after a fact of its newest rotation."""
+    """Return the standing after a fact of its newest rotation, or of the one that waits."""
+    if standing.waiting is not None and standing.waiting.id == fact.originator_id:
+        return replace(standing, waiting=rotations.evolve(standing.waiting, fact))
     if standing.rotation is None or standing.rotation.id != fact.originator_id:
         raise LookupError("it belongs to a rotation that is not the newest of its credential")
     after = rotations.evolve(standing.rotation, fact)

@@ -73,24 +73,48 @@ class Walk:
         number = self.random.choice(self._near)
         credential = self.credentials[number]
         self._at = Instant(self._at + self.random.randrange(10 * SECOND))
-        if credential.open is None:
+        waiting, open_one = credential.queued, credential.open
+        if waiting is not None and self.random.random() < 0.1:
+            credential = self._end_waiting(credential, self.rotations[waiting])
+        elif open_one is None:
             credential = self._start(credential)
+        elif waiting is None and self.random.random() < 0.1 * (1 - self.lean):
+            credential = self._queue(credential)
         else:
-            credential = self._move(credential, self.rotations[credential.open])
+            credential = self._move(credential, self.rotations[open_one])
         self.credentials[number] = credential
 
+    def _queue(self, credential: Credential) -> Credential:
+        """Have a rotation wait for its turn."""
+        rotation_id = self._fresh_id()
+        plan = Plan(Strategy.SINGLE, overlap=False)
+        asked = e.RotationRequested(credential.service, credential.environment, plan, "host:3", "it leaked")
+        first = Fact(rotation_id, 1, self._at, "eve", asked, State.WAITING)
+        self.facts.append(first)
+        self.rotations[rotation_id] = rotations.start(first)
+        return self._note(credential, e.RotationQueued(rotation_id, credential.service, credential.environment))
+
+    def _end_waiting(self, credential: Credential, waiting: Rotation) -> Credential:
+        """Withdraw what waits, or refuse it when its turn has come."""
+        withdrawn = credential.open is not None or self.random.random() < 0.5
+        after = self._of_rotation(waiting, e.RotationCancelled("in vain") if withdrawn else e.RotationFailed(CAUSE))
+        return self._note(credential, closing(after, after.state, now=Moment(self._at)))
+
+    def _fresh_id(self) -> UUID:
+        # Spread like random ones, and never the same: hypothesis likes to draw a number twice.
+        return UUID(int=(len(self.rotations) + 1) * _SPREAD % 2**128, version=4)
+
     def _start(self, credential: Credential) -> Credential:
-        """Open a rotation, or take back the last one where it failed."""
+        """Open a rotation: the one that waits, or another; or take back the last one where it failed."""
         last = self.rotations.get(credential.last) if credential.last else None
         if last is not None and last.state is State.FAILED and self.random.random() < 0.5:
             opened = e.RotationOpened(last.id, last.service, last.environment, last.candidate, credential.ordinal)
             self._of_rotation(last, e.RollbackStarted(automatic=False, reason="it failed"))
             return self._note(credential, opened)
-        # Spread like random ones, and never the same: hypothesis likes to draw a number twice.
-        rotation_id = UUID(int=(len(self.rotations) + 1) * _SPREAD % 2**128, version=4)
+        rotation_id = credential.queued or self._fresh_id()
         ordinal = credential.ordinal + 1
         held = [version for version in credential.known if version != credential.current]
-        back = self.random.choice(held) if held and self.random.random() < 0.2 else None
+        back = self.random.choice(held) if held and not credential.queued and self.random.random() < 0.2 else None
         candidate = back or Version(f"v{ordinal}-{rotation_id.hex[:6]}", "app")
         current = credential.current
         if current is None and self.random.random() < 0.5:
@@ -112,9 +136,10 @@ class Walk:
             fences=credential.fences,
             tries=credential.tries,
         )
-        first = Fact(rotation_id, 1, self._at, "ada", started, State.STAGING)
+        waited = self.rotations.get(rotation_id)
+        first = Fact(rotation_id, waited.version + 1 if waited else 1, self._at, "ada", started, State.STAGING)
         self.facts.append(first)
-        self.rotations[rotation_id] = rotations.start(first)
+        self.rotations[rotation_id] = rotations.evolve(waited, first) if waited else rotations.start(first)
         noted.append(e.RotationOpened(rotation_id, credential.service, credential.environment, candidate.id, ordinal))
         return self._note(credential, *noted)
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "resume": ("resume:resume", "Drive interrupted rotations on; without a name, every unfinished one."),
     "pause": ("pausing:pause", "Have a rotation rest before anybody is given the new version."),
     "continue": ("pausing:go_on", "Let a paused rotation go on."),
-    "abort": ("resume:abort", "Take an open rotation back, or give up what cannot be taken back."),
+    "abort": ("resume:abort", "Take an open rotation back, withdraw one that waits, or give up what cannot go back."),
     "retry": ("resume:retry", "Try a rollback that failed again."),
     "retire": (
         "resume:retire",
@@ -67,7 +67,7 @@ CODES = {
     5: "a person is needed now",
     6: "refused: another rotation is open, no such restore point, an illegal step",
     7: "resting until an operator decides",
-    8: "still running: when --timeout ended, with --detach, or driven by another process",
+    8: "still running, or waiting for its turn: when --timeout ended, with --detach, or in another process",
     130: "interrupted; the rotation can be resumed",
 }
 """What the exit codes mean."""

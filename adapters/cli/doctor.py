@@ -75,7 +75,7 @@ def doctor(
             continue
         looked: list[Looked] = []
         act = partial(look, installation, service, looked)
-        report.extend([] if repairing else [(each, _AGREE) for each in _half_way(installation, service)])
+        report.extend([] if repairing else [(each, _AGREE) for each in _besides(installation, service)])
         if repairing:
             act = partial(repair, session, service, looked, confirmed=confirmed, dry_run=dry_run, reason=reason)
         code = session.reported(partial(report.attempt, f"service {service.name}", act))
@@ -176,12 +176,16 @@ def _target(installation: Installation, service: Service) -> Sequence[Finding]:
     return [Finding("target", Severity.OK, "it is configured; it cannot be looked at")]
 
 
-def _half_way(installation: Installation, service: Service) -> Iterator[Finding]:
-    """Tell of a rotation that failed where something may still be to be taken back."""
+def _besides(installation: Installation, service: Service) -> Iterator[Finding]:
+    """Tell of a rotation that failed where something may still be to be taken back, and of one that waits."""
+    subject = f"service {service.name}"
     credential = installation.world.credential(service.name, service.environment)
-    if credential.open is not None or credential.last is None:
-        return
-    last = installation.operations.rotation(credential.last)
-    if is_half_way(last):
-        message = f"rotation {last.id} failed, and the target may hold {last.candidate}"
-        yield Finding(f"service {service.name}", Severity.WARN, message, in_words(ways_out(last)))
+    last = installation.operations.rotation(credential.last) if credential.last is not None else None
+    if last is not None and credential.open is None and is_half_way(last):
+        text = f"rotation {last.id} failed, and the target may hold {last.candidate}"
+        yield Finding(subject, Severity.WARN, text, in_words(ways_out(last)))
+    if credential.queued is not None and credential.open is not None:
+        yield Finding(subject, Severity.OK, f"rotation {credential.queued} waits for its turn")
+    elif credential.queued is not None:
+        text = f"rotation {credential.queued} waits for its turn, which has come"
+        yield Finding(subject, Severity.WARN, text, f"keyturn resume {credential.queued}")

@@ -64,8 +64,13 @@ def drive(
     return ExitCode.STILL_RUNNING if patience.grace and rotation.state is State.GRACE else code
 
 
-def driven(session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None) -> Rotation:
-    """Drive a rotation and show it; return it as it is then. Raises what `Runner.drive` raises."""
+def driven(
+    session: Session, rotation_id: UUID, patience: Patience, *, given: Secret | None = None, interrupted: str = ""
+) -> Rotation:
+    """Drive a rotation as far as patience goes, show its progress, and return it.
+
+    `interrupted` is what to run where this is interrupted, if it is not the rotation itself that the caller is after.
+    """
     installation = session.installation
     clock = installation.world.clock
     ends = None if patience.timeout is None else Instant(clock.now().wall + patience.timeout)
@@ -90,14 +95,12 @@ def driven(session: Session, rotation_id: UUID, patience: Patience, *, given: Se
         tell(rotation, wait)
         return True
 
-    session.on_interrupt = (
-        f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
-    )
-
     def enough(rotation: Rotation) -> bool:
         # Not left to the waits: where one is over before it is looked at, there is none.
         return is_stuck(rotation) and rotation.failures >= retiring
 
+    ways = f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."
+    session.on_interrupt = interrupted or ways
     with progress(session.console, installation, begun):
         rotation = installation.runner.drive(rotation_id, patience=patient, enough=enough, given=given)
     session.on_interrupt = ""

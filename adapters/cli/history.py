@@ -139,13 +139,13 @@ def _as_it_was(session: Session, rotation_id: UUID, at: str, named: str) -> dict
 
 
 def find(rows: Rows, name: str) -> UUID:
-    """Return the id of the rotation that a name means: the newest of a service, or the one whose id begins so.
+    """Return the id of the rotation that a name means: the open or newest of a service, or the one whose id begins so.
 
     Raises `NoSuchRotation`, and `BadInput` where several begin so.
     """
-    newest = histories.rotations_of(rows, service=name, limit=1)
-    if newest:
-        return UUID(newest[0]["rotation_id"])
+    meant = histories.meant(rows, name)
+    if meant is not None:
+        return meant
     found = histories.find(rows, name)
     if not found:
         raise NoSuchRotation(rotation=name)

@@ -43,23 +43,26 @@ def services(wiring: Wiring, names: Sequence[str], *, every: bool) -> list[Servi
 
 
 def rotation_ids(log: EventLog, service: Service) -> list[UUID]:
-    """Return the rotations of a service, oldest first."""
+    """Return the rotations of a service that ever began or waited, oldest first."""
     facts = log.stream(credential_id(service.name, service.environment))
-    opened = (fact.body.rotation_id for fact in facts if isinstance(fact.body, e.RotationOpened))
-    return list(dict.fromkeys(opened))
+    named = (fact.body.rotation_id for fact in facts if isinstance(fact.body, e.RotationOpened | e.RotationQueued))
+    return list(dict.fromkeys(named))
 
 
 def rotation(session: Session, name: str) -> Rotation:
-    """Return the rotation that a name means: the newest of a service, or the one whose id begins so.
+    """Return the rotation that a name means: of a service, or the one whose id begins so.
 
-    Raises `NoSuchRotation`, `BadInput` where several begin so, and `ServiceGone` where only rotations are called so
-    whose service is not configured (any more, or in that environment).
+    Of a service that is the open one; without it the one that waits for its turn; without that the newest. Raises
+    `NoSuchRotation`, `BadInput` where several begin so, and `ServiceGone` where only rotations are called so whose
+    service is not configured (any more, or in that environment).
     """
     installation = session.installation
     log = installation.world.log
     named = installation.configuration.services.get(name)
     if named is not None:
-        ids = rotation_ids(log, named)[-1:]
+        credential = installation.world.credential(named.name, named.environment)
+        meant = credential.open or credential.queued or credential.last
+        ids = [meant] if meant else []
     else:
         wanted = name.replace("-", "").lower()
         every = installation.configuration.services.values()
@@ -88,10 +91,18 @@ def _refuse_if_gone(session: Session, name: str) -> None:
 
 
 def unfinished(session: Session) -> list[Rotation]:
-    """Return the open rotations of all configured services, in the order of the configuration."""
+    """Return the open rotations of all configured services, each with the one that waits behind it.
+
+    In the order of the configuration.
+    """
     installation = session.installation
     operations = installation.operations
-    found = (operations.open_rotation(s.name, s.environment) for s in installation.configuration.services.values())
+    found: list[Rotation | None] = []
+    for service in installation.configuration.services.values():
+        found += [
+            operations.open_rotation(service.name, service.environment),
+            operations.waiting_rotation(service.name, service.environment),
+        ]
     return [each for each in found if each is not None]
 
 

@@ -46,7 +46,7 @@ def report(session: Session, rotation: Rotation, *, back: bool = False, spending
         if not session.console.json:
             session.console.out(_success(rotation))
         return code
-    message, advice = _trouble(rotation, code, seen)
+    message, advice = trouble(rotation, code, seen)
     where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
     session.console.trouble(message, where=where, advice=advice)
     return code
@@ -73,7 +73,7 @@ def look(session: Session, rotation: Rotation, *, spending: bool = True) -> tupl
 
 
 def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
-    """Return what the outcome of a rotation is for the caller; with `back`, going back is success."""
+    """Return what the outcome of a rotation is for the caller; with `back`, that it is taken back is success."""
     match rotation.state:
         case State.COMPLETED | State.GRACE:
             return ExitCode.DONE
@@ -91,7 +91,7 @@ def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
         case State.PAUSED:
             return ExitCode.RESTING
         case State.CANCELLED:
-            return ExitCode.REFUSED
+            return ExitCode.DONE if back else ExitCode.REFUSED
         case _:
             return ExitCode.STILL_RUNNING
 
@@ -100,6 +100,8 @@ def _success(rotation: Rotation) -> str:
     name = f"{rotation.service} ({rotation.environment})"
     if rotation.state is State.ROLLED_BACK:
         return f"{name}: back on {rotation.previous or 'what was there before'}; rotation {rotation.id}"
+    if rotation.state is State.CANCELLED:
+        return f"{name}: rotation {rotation.id} is withdrawn; nothing had been done"
     text = f"{name}: {rotation.candidate} is current; rotation {rotation.id}"
     if rotation.state is State.GRACE and rotation.grace is not None:
         old = rotation.previous or "the old version"
@@ -107,7 +109,7 @@ def _success(rotation: Rotation) -> str:
     return text
 
 
-def _trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen]) -> tuple[str, str]:
+def trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen] = ()) -> tuple[str, str]:
     """Return what is wrong with a rotation and what to do next."""
     hint = rotation.cause.hint if rotation.cause else ""
     cause = f": {rotation.cause.step}: {rotation.cause.message.rstrip('.')}." if rotation.cause else "."
@@ -131,6 +133,8 @@ def _trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen]) -> tuple[
             return f"resting until you decide; {known} is current, {rotation.candidate} is verified{alone}.", ways
         case State.CANCELLED:
             return "cancelled before anything was done.", ""
+        case State.WAITING:
+            return "still waiting for its turn.", ways
         case _:
             waits = f", not before {to_text(rotation.not_before)}" if rotation.not_before else ""
             doubt = " Whether the target took the change is not known yet." if rotation.in_doubt else ""

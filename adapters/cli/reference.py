@@ -26,11 +26,18 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
             "known [{version, accepted, stored_in}]"
         ),
     ),
+    "keyturn.conflict/1": (
+        "rotate, where another rotation of the credential is in the way",
+        (
+            "service, environment, rotation_id, state, step, holder, started_at, age_seconds, "
+            "error {step, kind, message, hint}"
+        ),
+    ),
     "keyturn.status/1": (
         "status",
         (
-            "services [{service, environment, state, version, rotation_id, last_rotated_at, last_outcome, due_at, "
-            "restore_points, grace_until, error, next}]"
+            "services [{service, environment, state, version, rotation_id, waiting, last_rotated_at, last_outcome, "
+            "due_at, restore_points, grace_until, error, next}]"
         ),
     ),
     "keyturn.history/1": (

@@ -28,17 +28,18 @@ class NotConfirmed(KeyturnError):
     hint = "Repeat it with --yes, or answer on a terminal."
 
 
-class NotSupportedYet(KeyturnError):
-    """{option} is not supported yet: {why}."""
-
-    exit_code = ExitCode.USAGE
-
-
 class SameCredential(KeyturnError):
-    """--on-conflict concurrent is refused: a credential has one open rotation at a time."""
+    """--on-conflict concurrent is refused: rotation {rotation_id} is {state}, and a credential has one at a time."""
 
     exit_code = ExitCode.REFUSED
-    hint = "Rotations of other credentials run beside this one without it."
+    hint = "Rotations of other credentials run beside it; --on-conflict queue waits for it."
+
+
+class ValueCannotWait(KeyturnError):
+    """--new-value-file is refused: rotation {rotation_id} is {state}, and the value is in this process only."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Give it again when keyturn show {rotation_id} tells that it is over."
 
 
 class NothingNamed(KeyturnError):

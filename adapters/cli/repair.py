@@ -88,6 +88,7 @@ def repair(
         _show(session, service, looked[-1])
         return ()
     require_ready(installation, service.name, service.environment, installation.plan(service))
+    goes_on = f"keyturn doctor --repair {service.name} goes on with what was begun."
     done: list[Step] = []
 
     def approve(observed: Observed, decision: Decision) -> None:
@@ -95,11 +96,11 @@ def repair(
         _show(session, service, looked[-1])
         if not confirmed:
             _confirm(session, service, decision)
-        session.on_interrupt = f"keyturn doctor --repair {service.name} goes on with what was begun."
+        session.on_interrupt = goes_on
         done.append(decision.step)
 
     def drive(rotation_id: UUID) -> None:
-        driven(session, rotation_id, Patience())
+        driven(session, rotation_id, Patience(), interrupted=goes_on)
 
     observed, decision = settle(_repair_of(installation, service), approve=approve, drive=drive, reason=reason)
     session.on_interrupt = ""

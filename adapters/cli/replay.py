@@ -61,4 +61,5 @@ def _streams(session: Session, name: str) -> set[UUID]:
             return {find(rows, name)}
     owners = {credential_id(each["service"], each["environment"]) for each in of_service}
     facts = (fact for owner in owners for fact in session.log.stream(owner))
-    return owners | {fact.body.rotation_id for fact in facts if isinstance(fact.body, e.RotationOpened)}
+    begun = (e.RotationOpened, e.RotationQueued)
+    return owners | {fact.body.rotation_id for fact in facts if isinstance(fact.body, begun)}

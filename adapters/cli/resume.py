@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli import lookup
+from adapters.cli import conflicts, lookup
 from adapters.cli.driving import Patience, carry_out, drive, worst
 from adapters.cli.outcome import report
 from adapters.cli.ready import require_drivable, require_ready
@@ -43,8 +43,8 @@ def resume(
 ) -> ExitCode:
     """Drive interrupted rotations on; without a name, every unfinished one.
 
-    A rotation is named by its id, the beginning of it, or its service. Nothing is decided by this, so where
-    nothing is to be done, nothing is recorded.
+    A rotation is named by its id, the beginning of it, or its service. One that waits is started if its turn has come.
+    Nothing is decided by this, so where nothing is to be done, nothing is recorded.
     """
     if rotations:
         found = [lookup.rotation(session, name) for name in dict.fromkeys(rotations)]
@@ -76,6 +76,8 @@ def _preview(session: Session, rotation: Rotation) -> ExitCode:
 
 def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCode:
     session.where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    if rotation.state is State.WAITING:
+        return conflicts.resume(session, rotation, patience)
     goes_back = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
     back = goes_back and not rotation.automatic
     if rests(rotation.state):
@@ -86,6 +88,8 @@ def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCod
 
 def _next(session: Session, rotation: Rotation) -> str:
     """Tell what driving a rotation would do first."""
+    if rotation.state is State.WAITING:
+        return conflicts.foreseen(session, rotation)
     due = next_effect(rotation, session.installation.world.clock.now())
     if due is None:
         return f"rests, {rotation.state}"
@@ -99,18 +103,29 @@ def _next(session: Session, rotation: Rotation) -> str:
 @shared_options
 @click.pass_obj
 def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
-    """Take an open rotation back, or give up what cannot be taken back.
+    """Take an open rotation back, withdraw one that waits, or give up what cannot go back.
 
     The stores, the target and whoever has the new version return to the old one. Where that has failed, or the old
-    version cannot be retired, the rotation ends as failed and everything stays as it is.
+    version cannot be retired, the rotation ends as failed and everything stays as it is. Where one rotation is open and
+    another one waits, the name of the service means the open one; the other is named by its id.
     """
     found = lookup.rotation(session, rotation)
     session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
-    if found.state in (State.ROLLED_BACK, State.FAILED):
+    if found.state in (State.ROLLED_BACK, State.CANCELLED, State.FAILED):
         return report(session, found, back=True, spending=False)
+    if found.state is State.WAITING:
+        return _withdraw(session, found, dry_run=dry_run, reason=reason)
     if found.state is State.ROLLBACK_FAILED or is_stuck(found):
         return _give_up(session, found, dry_run=dry_run, reason=reason)
     return back(session, found, Patience(timeout), command="abort", dry_run=dry_run, reason=reason)
+
+
+def _withdraw(session: Session, rotation: Rotation, *, dry_run: bool, reason: str) -> ExitCode:
+    if dry_run:
+        session.console.out(f"{rotation.service}: would withdraw rotation {rotation.id}, which waits for its turn")
+        return ExitCode.DONE
+    session.installation.operations.withdraw(rotation.id, command="abort", reason=reason)
+    return report(session, session.installation.operations.rotation(rotation.id), back=True)
 
 
 def _give_up(session: Session, rotation: Rotation, *, dry_run: bool, reason: str) -> ExitCode:

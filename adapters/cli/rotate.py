@@ -1,6 +1,6 @@
-"""`keyturn rotate`: look first, record the start, drive in the foreground.
+"""`keyturn rotate`: which services, and with which options.
 
-Rule: what would be refused is refused before anything is recorded.
+Rule: nothing is recorded here; adapters/cli/starting.py begins a rotation, adapters/cli/conflicts.py waits for another.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli import lookup, standing
-from adapters.cli.driving import Patience, drive, worst
+from adapters.cli import conflicts, lookup, standing
+from adapters.cli.driving import Patience, worst
 from adapters.cli.outcome import report
 from adapters.cli.plan import show
-from adapters.cli.ready import require_ready
-from adapters.cli.refusals import BadInput, NotReady, NotSupportedYet, SameCredential
+from adapters.cli.refusals import BadInput
 from adapters.cli.shared import LENGTH, changing, shared_options
+from adapters.cli.starting import Asked
 from adapters.cli.values import given_value
-from engine.commands import refuse_second
 from engine.errors import ExitCode
 from engine.machine import State
-from engine.plan import Plan
-from engine.ports import Checkable, Probe, Severity
-from engine.sightings import require_room
-from engine.values import CredentialValue, Form, Microseconds, Secret
+from engine.values import Microseconds
 from projections.times import to_text
 
 if TYPE_CHECKING:
@@ -33,11 +29,6 @@ if TYPE_CHECKING:
 
 _RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
 """What a service that is due is not rotated in until a person decides."""
-
-_LATER = {
-    "queue": "a rotation that is refused can be asked for again once the open one has ended",
-    "replace": "keyturn abort takes the open rotation back; after that the new one can begin",
-}
 
 
 @click.command()
@@ -48,10 +39,11 @@ _LATER = {
 )
 @click.option(
     "--on-conflict",
-    type=click.Choice(["reject", "queue", "replace", "concurrent"]),
+    type=click.Choice(conflicts.POLICIES),
     default="reject",
     show_default=True,
-    help="What to do where a rotation of the credential is open; only reject is supported yet.",
+    help="Where a rotation of the credential is open: refuse, wait for its end, or take it back first. Rotations of "
+    "other credentials always run beside it, and concurrent says so by name.",
 )
 @click.option("--detach", is_flag=True, help="Record the start and leave the rest to `keyturn resume`.")
 @click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
@@ -79,13 +71,11 @@ def rotate(
     """Rotate the credential of one or several services.
 
     Ends with 0 when the new version is current; a grace period that still runs is left to `keyturn resume`, unless
-    --wait-grace is given. Several services are rotated one after the other.
+    --wait-grace is given. Several services are rotated one after the other. With --on-conflict queue the request is
+    recorded, and begins when the open rotation is over, its grace period included; `keyturn resume` begins it as well.
     """
-    _refuse_unsupported(on_conflict)
-    if detach and new_value_file:
-        raise BadInput(
-            what="--detach", why="a value given by --new-value-file is only in this process, so it must be used now"
-        )
+    if detach:
+        _refuse_leaving(on_conflict, new_value_file)
     chosen = lookup.services(session.wiring, services, every=every or (due and not services))
     if new_value_file and len(chosen) != 1:
         raise BadInput(what="--new-value-file", why="it is for exactly one service")
@@ -93,82 +83,35 @@ def rotate(
     if due:
         chosen, resting = _due(session, chosen)
     if dry_run:
-        return worst([*resting, *(show(session, service) for service in chosen)])
+        return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
     patience = Patience(timeout, wait_grace)
-    acts = [partial(_rotate, session, service, given, reason, patience, detach=detach) for service in chosen]
+    wanted = [Asked(service, patience, reason, given, detach) for service in chosen]
+    acts = [partial(_rotate, session, asked, on_conflict) for asked in wanted]
     if len(acts) == 1 and not resting:
         return acts[0]()
     return worst([*resting, *(session.reported(act) for act in acts)])
 
 
-def _refuse_unsupported(on_conflict: str) -> None:
-    """Raise what says why a conflict cannot be answered in this way, unless it is `reject`."""
-    if on_conflict == "concurrent":
-        raise SameCredential
-    if on_conflict != "reject":
-        raise NotSupportedYet(option=f"--on-conflict {on_conflict}", why=_LATER[on_conflict])
+def _refuse_leaving(on_conflict: str, new_value_file: str | None) -> None:
+    """Raise `BadInput` where `resume` could not do what is left to it."""
+    if on_conflict == "replace":
+        why = "the new rotation begins when the open one is over, and no process would be there to begin it"
+        raise BadInput(what="--detach", why=why)
+    if new_value_file:
+        why = "a value given by --new-value-file is only in this process, so it must be used now"
+        raise BadInput(what="--detach", why=why)
 
 
-def _rotate(
-    session: Session, service: Service, given: Secret | None, reason: str, patience: Patience, *, detach: bool
-) -> ExitCode:
-    session.where = f"service {service.name} ({service.environment})"
-    installation = session.installation
-    plan = _ready(session, service)
-    if given is not None and plan.issues_value:
-        raise BadInput(what="--new-value-file", why=f"the target of {service.name} makes the value itself")
-    session.on_interrupt = f"keyturn resume {service.name} drives on what was begun."
-    rotation_id = installation.operations.start(
-        service.name,
-        service.environment,
-        plan,
-        logins=service.usernames,
-        reason=reason,
-        imported=given is not None,
-    )
-    if not detach:
-        return drive(session, rotation_id, patience, given=given)
-    session.on_interrupt = ""
-    return report(session, installation.operations.rotation(rotation_id))
+def _preview(session: Session, service: Service, policy: str) -> ExitCode:
+    """Show the plan, and what would become of a rotation that is open."""
+    code = ExitCode.DONE if policy == "reject" else conflicts.foresee(session, service, policy)
+    return worst([code, show(session, service)])
 
 
-def _ready(session: Session, service: Service) -> Plan:
-    """Return the plan if the rotation could begin now, nothing recorded yet.
-
-    Raises `RotationOpen` and `InGrace`, `NoRoom`, `StrategyImpossible`, `NotReady` where the target is out of reach or
-    refuses our own login, and what `require_ready` raises.
-    """
-    installation = session.installation
-    rotation = installation.operations.open_rotation(service.name, service.environment)
-    if rotation is not None:
-        refuse_second(rotation, until=to_text(rotation.grace.wall) if rotation.grace else "")
-    plan = installation.plan(service)
-    binding = require_ready(installation, service.name, service.environment, plan)
-    require_room(
-        installation.world,
-        service.name,
-        service.environment,
-        plan,
-        values_max=binding.target.capabilities.values_max,
-    )
-    held = binding.store.versions(plan.path)
-    named = {"service": service.name, "environment": service.environment}
-    if isinstance(binding.target, Checkable):
-        for finding in binding.target.check():
-            if finding.severity is Severity.FAIL:
-                raise NotReady(**named, why=finding.message, advice=finding.hint)
-    value = binding.store.read(plan.path, held.current) if held.current else None
-    if value is None or value.form is Form.VERIFIER:
-        value = CredentialValue(service.usernames[0], None)
-    sighting = binding.target.probe(value)
-    if value.secret is not None and sighting.probe is Probe.UNKNOWN:
-        raise NotReady(**named, why=f"the target gives no clear answer ({sighting.detail or 'no detail'})")
-    if value.secret is not None and sighting.probe is Probe.REFUSED:
-        session.console.say(
-            f"{service.name}: the target refuses {held.current}, which the store calls current; going on"
-        )
-    return plan
+def _rotate(session: Session, asked: Asked, policy: str) -> ExitCode:
+    session.where = f"service {asked.service.name} ({asked.service.environment})"
+    return conflicts.rotate(session, asked, policy)
 
 
 def _due(session: Session, chosen: list[Service]) -> tuple[list[Service], list[int]]:

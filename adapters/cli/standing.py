@@ -55,6 +55,8 @@ def show(session: Session, names: tuple[str, ...]) -> None:
     ]
     console.table(heads, rows)
     for entry in entries:
+        if entry["waiting"]:
+            console.say(f"{entry['service']}: rotation {entry['waiting']} waits for its turn")
         if entry["error"]:
             console.say(f"{entry['service']}: {entry['error']['step']}: {entry['error']['message']}")
         if entry["next"]:

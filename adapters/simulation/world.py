@@ -97,7 +97,6 @@ class Simulation:
         self.works = True
         """Something that somebody knows is accepted; noted in a world that was touched."""
         self.given_up = 0
-        """Rotations that could neither go on nor back, which a person ended."""
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()

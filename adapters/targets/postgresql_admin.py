@@ -62,9 +62,10 @@ _HINTS: Final = {
     "25006": "This is a standby: let `host` name the primary.",
     "3D000": "Create the database, or correct `database`.",
 }
-_LATER: Final = ("08", "40", "53", "57", "58", "25P03", "25P04", "55P03", "25006", "XX000")
+_LATER: Final = ("08", "40", "53", "57", "58", "25P03", "25P04", "55P03", "25006", "XX000", "23505", "42710")
 """Codes and classes that may pass: connection, serialisation, resources, shutdown, system, timeouts, locks, a
-standby that may be promoted, and XX000, which is how a row of pg_authid changed by two at once is reported."""
+standby that may be promoted, and XX000, which is how a row of pg_authid changed by two at once is reported. A role or
+membership that two make at once is 23505 or 42710: the other one may be a lost attempt of our own that lands late."""
 
 
 PAIR_QUERY: Final = """

@@ -13,6 +13,7 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
+    "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "engine/sightings.py": "looks around for a person: what cannot be read is told as not known",
     "adapters/simulation/world.py": "lets an effect land late, when nobody is there any more to be told",
 }

@@ -226,13 +226,15 @@ def test_of_two_processes_that_rotate_one_service_one_is_refused(folder: Folder)
 
 
 def test_several_services_are_rotated_one_after_the_other_and_the_worst_code_wins(folder: Folder) -> None:
-    """JSON Lines, one document each; what is refused for one does not stop the others."""
+    """JSON Lines, one document each; what is refused for one is told in one, and does not stop the others."""
     folder.configure("one", "two", "three")
     folder.settled("two")
     folder.ok("rotate", "two")
     done = folder.run("rotate", "--all", "--json")
     assert done.code == 6
-    assert [document["service"] for document in done.documents] == ["one", "three"]
+    assert [document["service"] for document in done.documents] == ["one", "two", "three"]
+    schemas = [document["schema"].partition("/")[0] for document in done.documents]
+    assert schemas == ["keyturn.rotation", "keyturn.conflict", "keyturn.rotation"]
 
 
 def test_only_what_is_due_is_rotated(folder: Folder) -> None:
@@ -251,15 +253,6 @@ def test_a_value_of_ones_own_is_taken_from_stdin(folder: Folder) -> None:
 def test_a_dry_run_shows_the_plan_and_records_nothing(folder: Folder) -> None:
     assert folder.ok("rotate", "app-db", "--dry-run").out == folder.ok("plan", "app-db").out
     assert folder.head() == 0
-
-
-@pytest.mark.parametrize("policy", ["queue", "replace"])
-def test_other_answers_to_a_conflict_are_refused_by_name(folder: Folder, policy: str) -> None:
-    folder.run("rotate", "app-db", "--on-conflict", policy).refused(2, policy, "not supported yet")
-
-
-def test_two_rotations_of_one_credential_at_once_are_refused_by_name(folder: Folder) -> None:
-    folder.run("rotate", "app-db", "--on-conflict", "concurrent").refused(6, "one open rotation at a time")
 
 
 def test_a_rotation_in_grace_is_taken_back_itself(folder: Folder) -> None:

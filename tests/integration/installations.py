@@ -217,6 +217,7 @@ def install(
     *,
     grace: str = "0s",
     settings: str = "",
+    verification: str = "attempts: 1",
     template: str = "{{ password }}",
 ) -> Installation:
     """Make an installation with `init`, with the admin's password in its store; nothing is rotated yet.
@@ -242,7 +243,7 @@ def install(
         f"{service}"
         f"    publish: [{{store: dotenv, key: PASSWORD, template: '{template}'}}, "
         f"{{store: json, key: PASSWORD, template: '{template}'}}]\n"
-        f"    rotation: {{{site.rotation()}{timing}, verification: {{attempts: 1}}{settings}}}\n"
+        f"    rotation: {{{site.rotation()}{timing}, verification: {{{verification}}}{settings}}}\n"
     )
     installation.done("secret", "put", "local", f"admin/{SERVICE}", "--value-file", str(given))
     given.unlink()

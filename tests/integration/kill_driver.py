@@ -14,24 +14,27 @@ import gc
 import json
 import os
 import pkgutil
+import resource
 import signal
 import sys
 import termios
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import adapters
 import projections
 from adapters.cli.main import main
+from engine.facts import Recorded
 from engine.values import CredentialValue
 
 WATCHED: Final = {"log": ("append",)}
 """The methods of a port that are watched; of every other port all are."""
 
-WRAPPED: Final = {"die_at", "trace", "break_at", "full_at", "meet_at"}
+WRAPPED: Final = {"die_at", "die_in", "stay_in", "trace", "break_at", "full_at", "meet_at", "no_room_from"}
 """What a call may ask for that needs its ports watched."""
 
 FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
@@ -44,12 +47,16 @@ class Boundaries:
     def __init__(self, call: dict[str, Any], meet: Callable[[], None]) -> None:
         self._passed = 0
         self._die_at: int | None = call.get("die_at")
+        self._die_in: str | None = call.get("die_in")
+        self._stay_in, self._stay_seconds = call.get("stay_in", (None, 0))
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
         self._full_at: int | None = call.get("full_at")
         self._log: Any = None
         self._meet_at: str | None = call.get("meet_at")
         self._meet = meet
+        self._no_room_from: str | None = call.get("no_room_from")
+        self._is_full = False
 
     def pass_by(self, name: str, arguments: tuple[object, ...] = ()) -> None:
         """Take a boundary down; the process may end here."""
@@ -57,7 +64,7 @@ class Boundaries:
         if self._trace is not None:
             with open(self._trace, "a", encoding="utf-8") as trace:  # noqa: PTH123 - appends without a buffer left
                 trace.write(f"{time.monotonic_ns()} {name}\n")
-        if self._passed == self._die_at:
+        if self._passed == self._die_at or name == self._die_in:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._passed == self._full_at:
             # SQLite takes it for the size that the file has already, and then says what it says on a full disk.
@@ -65,9 +72,24 @@ class Boundaries:
         if name == self._meet_at:
             self._meet_at = None
             self._meet()
+        if name == self._no_room_from:
+            self._is_full = True
+        if self._is_full:
+            # The kernel lets no file of this process grow while a store or a place is asked, and only then.
+            room = 0 if name.startswith(("before store.", "before place.")) else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
+
+    def enter(self, recorded: Sequence[Recorded]) -> None:
+        """Note that a rotation enters a state; the process may end there, or stay there for a while."""
+        state = next((each.fact.state for each in reversed(recorded) if each.fact.state), None)
+        if state is not None and state == self._die_in:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if state is not None and state == self._stay_in:
+            self._stay_in = None
+            time.sleep(self._stay_seconds)
 
     def wrap(self, name: str, port: Any) -> object:
         """Return the port with its public methods watched."""
@@ -86,6 +108,8 @@ class Boundaries:
             self.pass_by(f"before {name}.{member}", args)
             result = getattr(port, member)(*args, **kwargs)
             self.pass_by(f"after {name}.{member}")
+            if name == "log":
+                self.enter(result)
             return result
 
         return method
@@ -157,6 +181,8 @@ def _perform(calls: list[dict[str, Any]]) -> list[int]:
         if "kill_after" in call:
             time.sleep(call["kill_after"])
             os.kill(pid, signal.SIGKILL)
+        if "kill_when" in call:
+            _kill_when(Path(call["kill_when"]), pid)
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     gate.close()
     os.close(start)
@@ -164,11 +190,20 @@ def _perform(calls: list[dict[str, Any]]) -> list[int]:
     return codes
 
 
+def _kill_when(sign: Path, pid: int) -> None:
+    """Kill a process as soon as a file is there; one that ends before is left to its end."""
+    while not sign.exists():
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.001)
+    os.kill(pid, signal.SIGKILL)
+
+
 def _import_everything() -> None:
     for package in (adapters, projections):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
-    for late in ("psycopg", "redis", "ctypes", "resource"):
+    for late in ("psycopg", "redis", "ctypes"):
         import_module(late)  # The program imports them when they are used.
     for encoding in ("ascii", "idna", "latin-1", "utf-8-sig"):
         codecs.lookup(encoding)  # Python imports them late too, and a child that is an ordinary user may not.

@@ -1,4 +1,4 @@
-"""What the tests of the PostgreSQL target share: a target on a throw-away database, and a wire that misbehaves.
+"""What the tests of the PostgreSQL target share: a target on a throw-away database.
 
 No test lives here.
 """
@@ -6,11 +6,7 @@ No test lives here.
 from __future__ import annotations
 
 import secrets
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,93 +103,3 @@ def site(database: Database) -> Site:
     """Make the owner of a service: a role that may log in, so that it serves both strategies."""
     owner = database.login("app")
     return Site(database, owner, (f"{owner}_a", f"{owner}_b"))
-
-
-class Wire:
-    """A TCP proxy in front of a server. `on_request` sees what the client sends, before the server does.
-
-    What it returns goes on to the server; None breaks the connection. `on_answer` may change what comes back.
-    """
-
-    def __init__(self, port: int, on_request: Callable[[Wire, bytes], bytes | None]) -> None:
-        self._target = port
-        self._on_request = on_request
-        self._is_mute = threading.Event()
-        self._is_losing = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
-        self.port = int(self._listener.getsockname()[1])
-        self.connections = 0
-        self.on_answer: Callable[[bytes], bytes] = lambda answer: answer
-
-    def mute(self) -> None:
-        """Swallow what the server answers from now on."""
-        self._is_mute.set()
-
-    def lose_answer(self) -> None:
-        """Swallow the next answer of the server, then break the connection."""
-        self._is_losing.set()
-
-    def serve(self) -> None:
-        """Accept until closed."""
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                server = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += [client, server]
-                for work in (lambda c=client, s=server: self._up(c, s), lambda c=client, s=server: self._down(c, s)):
-                    thread = threading.Thread(target=work, daemon=True)
-                    self._threads.append(thread)
-                    thread.start()
-
-    def close(self) -> None:
-        """End every connection and wait for the threads."""
-        self._listener.close()
-        for end in self._sockets:
-            _hang_up(end)
-        for thread in self._threads:
-            thread.join(10)
-        for end in self._sockets:
-            end.close()
-
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while request := client.recv(65536):
-                passed = self._on_request(self, request)
-                if passed is None:
-                    break
-                server.sendall(passed)
-        _hang_up(client)
-        _hang_up(server)
-
-    def _down(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while answer := server.recv(65536):
-                if self._is_losing.is_set():
-                    break
-                if not self._is_mute.is_set():
-                    client.sendall(self.on_answer(answer))
-        _hang_up(client)
-
-
-def _hang_up(end: socket.socket) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def wire(port: int, on_request: Callable[[Wire, bytes], bytes | None]) -> Iterator[Wire]:
-    """Run a `Wire` for the length of the block."""
-    running = Wire(port, on_request)
-    thread = threading.Thread(target=running.serve, daemon=True)
-    thread.start()
-    try:
-        yield running
-    finally:
-        with suppress(OSError):
-            # A thread that waits in accept() is woken by a shutdown, not by a close.
-            running._listener.shutdown(socket.SHUT_RDWR)
-        running.close()
-        thread.join(10)

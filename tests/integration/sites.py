@@ -13,13 +13,12 @@ from hashlib import pbkdf2_hmac, sha256
 from typing import Protocol
 
 import psycopg
-import redis
 
 from adapters.demo import servers
 from engine.plan import Strategy
 from engine.values import CredentialValue, Form
 from tests.conftest import Database
-from tests.integration.redis_bench import digests, run
+from tests.integration.redis_bench import digests, logs_in, run
 
 SERVICE = "app"
 KEY = "production/app"
@@ -76,12 +75,23 @@ class Site(Protocol):
 
 
 @dataclass(frozen=True)
+class Way:
+    """How keyturn reaches a server, where that is not straight on."""
+
+    port: int = 0
+    """What it takes for the server's port."""
+    options: str = ""
+    """Further lines of the configuration."""
+
+
+@dataclass(frozen=True)
 class PostgresSite:
     """A database with the roles of one service."""
 
     database: Database
     strategy: Strategy
     owner: str
+    way: Way = Way()
 
     @property
     def password(self) -> str:
@@ -97,8 +107,9 @@ class PostgresSite:
         """Return host and port, the verification that `spoil` spoils, and the login."""
         server = self.database.server
         return (
-            f"type: postgresql\nhost: {server.host}\nport: {server.port}\ndatabase: {self.database.name}\n"
-            f"tls: disable\nverification_query: SELECT 1 FROM gate\nadmin_credentials:\n"
+            f"type: postgresql\nhost: {server.host}\nport: {self.way.port or server.port}\n"
+            f"database: {self.database.name}\ntls: disable\n{self.way.options}"
+            f"verification_query: SELECT 1 FROM gate\nadmin_credentials:\n"
             f"  {{username: {server.superuser}, password: store://local/admin/{SERVICE}}}\n"
             f"credential: {{username: {self.owner}, store: local, key: {KEY}}}\n"
         )
@@ -157,11 +168,13 @@ class PostgresSite:
         self.database.run("GRANT SELECT ON gate TO PUBLIC")
 
 
-def postgres_site(database: Database, strategy: Strategy, *, password: str | None = None) -> PostgresSite:
+def postgres_site(
+    database: Database, strategy: Strategy, *, password: str | None = None, way: Way | None = None
+) -> PostgresSite:
     """Make the roles of a service; with `password`, its first login has one already."""
     owner = database.login("app", password)
     database.run("CREATE TABLE IF NOT EXISTS gate ()")
-    site = PostgresSite(database, strategy, owner)
+    site = PostgresSite(database, strategy, owner, way or Way())
     site.mend()
     return site
 
@@ -173,6 +186,9 @@ class RedisSite:
     server: servers.RedisServer
     user: str
     strategy: Strategy = Strategy.DUAL
+    way: Way = Way()
+    others: tuple[servers.RedisServer, ...] = ()
+    """Further nodes, each with users of its own; our own login is the same on all."""
 
     @property
     def password(self) -> str:
@@ -180,9 +196,11 @@ class RedisSite:
         return self.server.password.reveal()
 
     def options(self) -> str:
-        """Return host and port, the verification that `spoil` spoils, and the login."""
+        """Return the nodes, the verification that `spoil` spoils, and the login."""
+        ports = [self.way.port or self.server.port, *(node.port for node in self.others)]
+        nodes = [f"'{self.server.host}:{port}'" for port in ports]
         return (
-            f'type: redis\nnodes: ["{self.server.host}:{self.server.port}"]\ntls: disable\n'
+            f"type: redis\nnodes: [{', '.join(nodes)}]\ntls: disable\n{self.way.options}"
             f'acl: ["~*", "+@all"]\nverification_command: [HLEN, gate-{self.user}]\n'
             f"admin_credentials: {{password: store://local/admin/{SERVICE}}}\n"
             f"credential: {{username: {self.user}, store: local, key: {KEY}}}\n"
@@ -194,7 +212,8 @@ class RedisSite:
 
     def in_force(self) -> InForce:
         """Return what the server keeps, read from its own tables."""
-        return {self.user: tuple(digests(self.server, self.user))}
+        kept = [digest for node in (self.server, *self.others) for digest in digests(node, self.user)]
+        return {self.user: tuple(dict.fromkeys(kept))}
 
     def put_back(self, kept: InForce) -> None:
         """Have the server keep it again."""
@@ -207,17 +226,9 @@ class RedisSite:
 
     def logs_in(self, value: CredentialValue) -> bool:
         """Log in with the plain driver."""
-        try:
-            with redis.Redis(
-                host=self.server.host,
-                port=self.server.port,
-                username=value.username,
-                password=value.revealed(),
-                single_connection_client=True,
-            ) as client:
-                return bool(client.ping())
-        except redis.AuthenticationError:
-            return False
+        seen = {logs_in(node, value) for node in (self.server, *self.others)}
+        assert len(seen) == 1, "the nodes disagree about a password"
+        return seen.pop()
 
     def spoil(self) -> None:
         """Spoil the query."""

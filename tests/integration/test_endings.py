@@ -273,6 +273,25 @@ def test_what_is_due_and_rests_is_told(folder: Folder, made: Callable[[Folder], 
     assert folder.head() == head
 
 
+@pytest.mark.parametrize("name", ["paused", "rollback_failed", "never_retired"])
+def test_what_waits_behind_a_rotation_that_needs_a_person_says_so(folder: Folder, tmp_path: Path, name: str) -> None:
+    """With the code of that one, the commands that lead out of it, and the one that withdraws the request."""
+    ending = ENDINGS[name](folder)
+    done = folder.run("rotate", SERVICE, "--on-conflict", "queue", "--json")
+    waits = done.document["rotation_id"]
+    done.refused(ending.told.code, ending.rotation_id, f"keyturn abort {waits} withdraws it")
+    assert (done.document["state"], done.document["known"]) == ("waiting", [])
+    assert set(map(tuple, ending.named(ending.told.err))) <= set(map(tuple, ending.named(done.err)))
+    assert [line.split()[2] for line in folder.ok("show", waits).err.splitlines()] == ["resume", "abort"]
+    copy = ending.copied(tmp_path / "withdrawn")
+    assert copy.folder.ok("abort", waits, "--json").document["state"] == "cancelled"
+    copy.folder.ok("abort", waits)
+    ending.mend(folder)
+    folder.ok(*ending.named(ending.told.err)[0])
+    assert folder.ok("resume", "--json").document["state"] in ("completed", "grace")
+    assert folder.ok("show", waits, "--json").document["version"] is not None
+
+
 # --- by hand --------------------------------------------------------------------------------------------------------
 
 

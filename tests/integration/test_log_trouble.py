@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -25,15 +24,6 @@ pytestmark = pytest.mark.slow
 USAGE, PERSON_NEEDED = 2, 5
 ORDINARY_USER = 65_534
 WRITES = ("before target.apply", "before target.restore", "before target.retire")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that an ordinary user can reach, which those of pytest are not."""
-    made = Path(tempfile.mkdtemp(prefix="keyturn-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

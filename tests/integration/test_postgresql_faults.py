@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -17,7 +18,8 @@ from engine.errors import PortError, Unavailable, Uncertain
 from engine.plan import Strategy
 from engine.ports import Probe
 from tests.conftest import Database, without_server
-from tests.integration.postgresql_bench import Site, Wire, site, soon, value, wire
+from tests.integration.postgresql_bench import Site, site, soon, value
+from tests.integration.proxy import Fate, Happened, Proxy, running
 
 
 @pytest.fixture
@@ -37,9 +39,15 @@ def fragile() -> Iterator[Site]:
         yield site(Database(server, "postgres", "_x"))
 
 
-def _broken_at(here: Site, word: bytes) -> AbstractContextManager[Wire]:
-    """Return a wire that breaks before the server sees the request with `word` in it."""
-    return wire(here.database.server.port, lambda _, request: None if word in request else request)
+@contextmanager
+def _misbehaving(
+    here: Site, word: bytes, fate: Fate, *, seconds: float = 0.0, then: Callable[[], None] = lambda: None
+) -> Iterator[Proxy]:
+    """Stand in front of the server; the first request with `word` in it meets that fate, or the test fails."""
+    with running(here.database.server.port) as line:
+        line.plan(word, fate, seconds=seconds, then=then)
+        yield line
+    assert line.happened == [Happened(word, fate)]
 
 
 # --- the answer to COMMIT -----------------------------------------------------------------------------
@@ -49,14 +57,8 @@ def _broken_at(here: Site, word: bytes) -> AbstractContextManager[Wire]:
 @pytest.mark.parametrize("strategy", [Strategy.SINGLE, Strategy.ALTERNATING])
 def test_a_lost_answer_to_commit_is_uncertain_and_a_probe_settles_it(here: Site, strategy: Strategy) -> None:
     """The server committed, the answer did not come: nobody knows, until somebody looks."""
-
-    def lose(line: Wire, request: bytes) -> bytes:
-        if b"COMMIT" in request:
-            line.lose_answer()
-        return request
-
     new = value(here.pair[0] if strategy is Strategy.ALTERNATING else here.owner)
-    with wire(here.database.server.port, lose) as line:
+    with _misbehaving(here, b"COMMIT", Fate.LOSE_ANSWER) as line:
         target = here.target(strategy, port=line.port, statement_milliseconds=300)
         with pytest.raises(Uncertain) as caught:
             target.apply(new, tag="1", deadline=soon())
@@ -71,7 +73,7 @@ def test_a_retirement_whose_answer_is_lost_is_uncertain_and_may_be_repeated(here
     direct = here.target(Strategy.ALTERNATING)
     direct.apply(old, tag="1", deadline=soon())
     direct.apply(new, tag="2", deadline=soon())
-    with _broken_at(here, b"COMMIT") as line, pytest.raises(Uncertain):
+    with _misbehaving(here, b"COMMIT", Fate.LOSE_REQUEST) as line, pytest.raises(Uncertain):
         here.target(Strategy.ALTERNATING, port=line.port).retire(old, keep=new, tag="2", deadline=soon())
     assert direct.probe(old).probe is Probe.ACCEPTED
     direct.retire(old, keep=new, tag="2", deadline=soon())
@@ -86,7 +88,7 @@ def test_a_connection_lost_before_commit_changed_nothing(here: Site, word: bytes
     old, new = value(here.owner), value(here.owner)
     direct = here.target(Strategy.SINGLE)
     direct.apply(old, tag="1", deadline=soon())
-    with _broken_at(here, word) as line, pytest.raises(Unavailable):
+    with _misbehaving(here, word, Fate.LOSE_REQUEST) as line, pytest.raises(Unavailable):
         here.target(Strategy.SINGLE, port=line.port).apply(new, tag="2", deadline=soon())
     assert (direct.probe(old).probe, direct.probe(new).probe) == (Probe.ACCEPTED, Probe.REFUSED)
 
@@ -97,16 +99,11 @@ def test_a_connection_lost_before_commit_changed_nothing(here: Site, word: bytes
 @pytest.mark.slow
 def test_a_commit_that_the_network_holds_back_never_takes_effect(here: Site) -> None:
     """It arrives when the server has given the transaction up: what was promised by the deadline stays true."""
-
-    def hold(_: Wire, request: bytes) -> bytes:
-        if b"COMMIT" in request:
-            time.sleep(0.5)  # longer than the third of 300 ms that the server waits for our next message
-        return request
-
     old, new = value(here.owner), value(here.owner)
     direct = here.target(Strategy.SINGLE)
     direct.apply(old, tag="1", deadline=soon())
-    with wire(here.database.server.port, hold) as line:
+    # Longer than the third of 300 ms that the server waits for our next message.
+    with _misbehaving(here, b"COMMIT", Fate.HOLD_REQUEST, seconds=0.5) as line:
         with pytest.raises(PortError) as caught:
             here.target(Strategy.SINGLE, port=line.port, statement_milliseconds=300).apply(
                 new, tag="2", deadline=soon()
@@ -118,7 +115,7 @@ def test_a_commit_that_the_network_holds_back_never_takes_effect(here: Site) -> 
 @pytest.mark.slow
 def test_nothing_is_sent_when_the_time_left_is_less_than_the_server_may_take(here: Site) -> None:
     """With 3 s for the server and 2.9 s to the deadline, not even a connection is made."""
-    with wire(here.database.server.port, lambda _, request: request) as line:
+    with running(here.database.server.port) as line:
         target = here.target(Strategy.SINGLE, port=line.port)
         for deadline in (soon(2.9), soon(-60)):
             with pytest.raises(Unavailable, match="no time left"):
@@ -129,13 +126,8 @@ def test_nothing_is_sent_when_the_time_left_is_less_than_the_server_may_take(her
 @pytest.mark.slow
 def test_a_slow_way_uses_up_the_time_and_changes_nothing(here: Site) -> None:
     """The time is looked at before each message, not only at the start."""
-
-    def slow(_: Wire, request: bytes) -> bytes:
-        if b"SAVEPOINT" in request:
-            time.sleep(0.06)  # within what the server waits, but beyond what the deadline leaves
-        return request
-
-    with wire(here.database.server.port, slow) as line:
+    # Within what the server waits, but beyond what the deadline leaves.
+    with _misbehaving(here, b"SAVEPOINT", Fate.HOLD_REQUEST, seconds=0.06) as line:
         target = here.target(Strategy.SINGLE, port=line.port, statement_milliseconds=300)
         new = value(here.owner)
         with pytest.raises(Unavailable):
@@ -146,13 +138,7 @@ def test_a_slow_way_uses_up_the_time_and_changes_nothing(here: Site) -> None:
 @pytest.mark.slow
 def test_a_server_that_is_frozen_holds_us_no_longer_than_the_deadline(here: Site) -> None:
     """It takes our statement and never answers; a second after the deadline we let go, and do not know."""
-
-    def freeze(line: Wire, request: bytes) -> bytes:
-        if b"COMMIT" in request:
-            line.mute()
-        return request
-
-    with wire(here.database.server.port, freeze) as line:
+    with _misbehaving(here, b"COMMIT", Fate.HOLD_ANSWER, seconds=60) as line:
         target = here.target(Strategy.SINGLE, port=line.port, statement_milliseconds=300)
         begun = time.monotonic()
         with pytest.raises(Uncertain):
@@ -172,6 +158,22 @@ def test_a_lock_of_somebody_else_is_not_waited_for(here: Site) -> None:
         assert time.monotonic() - begun < 1
         other.execute("ROLLBACK")
     assert here.verifier(here.owner) is None
+
+
+@pytest.mark.slow
+def test_a_login_that_somebody_makes_at_the_same_moment_is_found_by_the_next_try(here: Site) -> None:
+    """It may be a lost attempt of our own that lands late, so it is no reason to go back."""
+    target, new = here.target(Strategy.ALTERNATING), value(here.pair[0])
+    with here.database.connect() as other:
+        other.execute("BEGIN")
+        other.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN").format(psycopg.sql.Identifier(here.pair[0])))
+        commit = threading.Timer(0.3, other.execute, ["COMMIT"])
+        commit.start()
+        with pytest.raises(Unavailable, match="UniqueViolation"):
+            target.apply(new, tag="1", deadline=soon())
+        commit.join()
+    target.apply(new, tag="2", deadline=soon())
+    assert target.probe(new).probe is Probe.ACCEPTED
 
 
 # --- the server dies ----------------------------------------------------------------------------------
@@ -206,14 +208,8 @@ def test_a_server_killed_in_the_middle_leaves_one_of_the_two_values(fragile: Sit
     old, new = value(fragile.owner), value(fragile.owner)
     direct = fragile.target(Strategy.SINGLE)
     direct.apply(old, tag="1", deadline=soon())
-
-    def crash(_: Wire, request: bytes) -> bytes:
-        if word in request:
-            server.kill()
-        return request
-
     told: PortError | None = None
-    with wire(server.port, crash) as line:
+    with _misbehaving(fragile, word, Fate.PASS, then=server.kill) as line:
         try:
             fragile.target(Strategy.SINGLE, port=line.port).apply(new, tag="2", deadline=soon())
         except PortError as error:

@@ -24,7 +24,8 @@ from engine.plan import Strategy
 from engine.ports import Probe, Severity
 from engine.values import CredentialValue, Secret
 from tests.conftest import Database, without_server
-from tests.integration.postgresql_bench import Site, site, soon, value, wire
+from tests.integration.postgresql_bench import Site, site, soon, value
+from tests.integration.proxy import running
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ def test_a_server_that_does_not_know_the_password_is_found_out(here: Site) -> No
     """Who accepts our proof without one of its own is an impostor: SCRAM proves both sides."""
     right = value(here.owner)
     here.target(Strategy.SINGLE).apply(right, tag="1", deadline=soon())
-    with wire(here.database.server.port, lambda _, request: request) as line:
+    with running(here.database.server.port) as line:
         line.on_answer = lambda answer: re.sub(rb"(?<=v=)....", b"AAAA", answer)
         sighting = here.target(Strategy.SINGLE, port=line.port).probe(right)
     assert sighting.probe is Probe.UNKNOWN

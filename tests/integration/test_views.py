@@ -255,7 +255,15 @@ def test_the_quick_answer_is_that_of_the_view(followed: SqliteViews, state: Path
 
 
 def test_a_service_is_due_its_ttl_after_it_was_rotated() -> None:
-    entry = {"service": "a", "environment": "b", "state": "ok", "open": False, "version": "v1", "rotation_id": "r"}
+    entry = {
+        "service": "a",
+        "environment": "b",
+        "state": "ok",
+        "open": False,
+        "version": "v1",
+        "rotation_id": "r",
+        "waiting": None,
+    }
     entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None, "next": []}
     (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)])
     assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"

@@ -11,19 +11,21 @@ from msgspec.structs import replace
 from engine import events as e
 from engine.commands import (
     StartRotation,
-    abandon,
     closing,
     end_grace,
     go_back,
-    let_go_on,
+    in_the_way,
+    making_room,
     opened,
-    pause,
     refuse_second,
+    refused,
     retry,
+    step_of,
+    withdrawn,
 )
 from engine.credential import Credential, Version, credential_id
-from engine.errors import IllegalCommand, InGrace, RotationOpen
-from engine.machine import BEFORE_RETIRING, State
+from engine.errors import IllegalCommand, InGrace, Rejected, RotationOpen
+from engine.machine import ENDED, State, following
 from engine.plan import Kind, LoginBudget, Strategy
 from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
@@ -45,10 +47,10 @@ def command(strategy: Strategy = Strategy.SINGLE, *logins: str, grace: int = 60,
 
 
 def begin(
-    wanted: StartRotation, on: Credential, *, open_rotation: Rotation | None = None
+    wanted: StartRotation, on: Credential, *, holder: Rotation | None = None
 ) -> tuple[e.RotationStarted, list[e.CredentialEvent]]:
     """Decide, and return the start and what the credential takes down."""
-    events, noted = opened(wanted, on, NEW, open_rotation=open_rotation, until="tomorrow")
+    events, noted = opened(wanted, on, NEW, holder=holder, now=seconds(190), until="tomorrow")
     (started,) = events
     assert isinstance(started, e.RotationStarted)
     return started, noted
@@ -155,7 +157,7 @@ def test_going_back_to_a_version_is_a_rotation_of_its_own_without_grace() -> Non
 def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
     """By the name of the one that is open, and its state."""
     with pytest.raises(RotationOpen) as caught:
-        begin(command(), credential(), open_rotation=rotation(state))
+        begin(command(), credential(), holder=rotation(state))
     assert str(ROTATION) in caught.value.message
     assert caught.value.fields["state"] == state
 
@@ -163,9 +165,64 @@ def test_a_second_rotation_of_a_credential_is_refused(state: State) -> None:
 def test_in_grace_the_refusal_says_until_when() -> None:
     """And how to end it now."""
     with pytest.raises(InGrace) as caught:
-        refuse_second(rotation(State.GRACE), until="tomorrow")
+        refuse_second(rotation(State.GRACE), now=seconds(0), until="tomorrow")
     assert "until tomorrow" in caught.value.message
     assert f"keyturn retire {ROTATION}" in caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7_199, "119m"),
+        (7_200, "2h"),
+        (172_799, "47h"),
+        (172_800, "2d"),
+        (-5, "0s"),
+    ],
+)
+def test_a_refusal_says_since_when_at_which_step_and_who_drives(passed: float, told: str) -> None:
+    """As people say a length of time; a clock that was set back makes it no riddle."""
+    with pytest.raises(RotationOpen) as caught:
+        refuse_second(rotation(State.APPLYING), now=seconds(passed), until="")
+    assert f"which is applying (step apply, begun {told} ago, driven by host:1)." in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        (State.WAITING, "start"),
+        (State.STAGING, "stage"),
+        (State.GRACE, "end_grace"),
+        (State.ROLLING_BACK, "restore"),
+        (State.PAUSED, "paused"),
+        (State.ROLLBACK_FAILED, "rollback_failed"),
+    ],
+)
+def test_the_step_is_the_effect_that_is_outstanding(state: State, step: str) -> None:
+    """Where nothing happens until a person decides, it is that."""
+    assert step_of(rotation(state)) == step
+
+
+@pytest.mark.parametrize(
+    ("changes", "asks", "found"),
+    [
+        ({}, {}, None),
+        ({"open": ROTATION}, {}, ROTATION),
+        ({"open": ROTATION, "queued": NEW}, {}, ROTATION),
+        ({"open": ROTATION, "queued": NEW}, {"rotation_id": NEW}, ROTATION),
+        ({"open": ROTATION}, {"urgent": True}, ROTATION),
+        ({"queued": NEW}, {}, NEW),
+        ({"queued": NEW}, {"rotation_id": NEW}, None),
+        ({"queued": NEW}, {"urgent": True}, None),
+    ],
+)
+def test_the_open_one_is_in_the_way_of_all_and_the_one_that_waits_of_those_behind_it(
+    changes: dict[str, UUID], asks: dict[str, Any], found: UUID | None
+) -> None:
+    assert in_the_way(credential(**changes), **asks) == found
 
 
 # --- going back ------------------------------------------------------------------------------------------------
@@ -204,6 +261,34 @@ def test_a_failed_rotation_that_others_followed_stays_as_it_is(changes: dict[str
     """Going back would undo what came after it."""
     with pytest.raises(IllegalCommand, match="a later one exists"):
         go_back(rotation(State.FAILED), credential(**changes), command="rollback", reason="")
+
+
+# --- waiting for one's turn, making room -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [each for each in State if each is not State.WAITING])
+def test_only_what_waits_is_withdrawn(state: State) -> None:
+    with pytest.raises(IllegalCommand, match="abort is not possible"):
+        withdrawn(rotation(state), command="abort", reason="", now=moment())
+
+
+def test_a_request_that_is_refused_has_failed_with_what_was_wrong() -> None:
+    error = Rejected(what="taking over app-db", why="a login is there", advice="Correct it.")
+    events, noted = refused(rotation(State.WAITING), error, now=moment())
+    assert events == [
+        e.RotationFailed(e.Cause("start", "rejected", "taking over app-db: a login is there.", "Correct it."))
+    ]
+    assert noted == [e.RotationClosed(ROTATION, State.FAILED)]
+
+
+@pytest.mark.parametrize(
+    "state", [state for state in State if following(state, "RollbackStarted") and state not in ENDED]
+)
+def test_whatever_can_go_back_goes_back_to_make_room(state: State) -> None:
+    open_one = rotation(state)
+    changes, noted = making_room(open_one, None, credential(open=ROTATION), reason="leaked", now=moment())
+    assert changes == [(open_one, [e.RollbackStarted(automatic=False, reason="leaked")])]
+    assert noted == []
 
 
 # --- retrying, ending grace, closing ----------------------------------------------------------------------------
@@ -248,80 +333,3 @@ def test_closing_leaves_the_logins_that_still_count(budget: LoginBudget | None, 
     tries = tuple(e.LoginUse("app", seconds(at)) for at in (1, 5, 6, 7))
     ended = rotation(the_plan=plan(login_budget=budget), tries=tries)
     assert [use.at for use in closing(ended, State.FAILED, now=moment(15)).tries] == [seconds(at) for at in kept]
-
-
-# --- resting, and giving up -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", [State.STAGING, State.APPLYING, State.VERIFYING])
-def test_before_the_candidate_is_verified_a_pause_is_asked_for(state: State) -> None:
-    assert pause(rotation(state), reason="lunch") == [e.PauseRequested("lunch")]
-
-
-@pytest.mark.parametrize("state", [State.DISTRIBUTING, State.SOAKING])
-def test_while_the_candidate_is_handed_out_a_pause_is_at_once(state: State) -> None:
-    assert pause(rotation(state), reason="lunch") == [e.RolloutPaused("lunch")]
-
-
-@pytest.mark.parametrize("resting", [rotation(State.PAUSED), rotation(State.APPLYING, pausing=True)])
-def test_a_pause_is_recorded_once(resting: Rotation) -> None:
-    assert pause(resting, reason="again") == []
-
-
-@pytest.mark.parametrize(
-    "state",
-    [state for state in State if state not in (*BEFORE_RETIRING[: BEFORE_RETIRING.index(State.PROMOTING)],)],
-)
-def test_once_the_candidate_is_given_out_it_is_too_late_to_pause(state: State) -> None:
-    with pytest.raises(IllegalCommand, match=f"pause is not possible while the rotation is {state}"):
-        pause(rotation(state), reason="")
-
-
-def test_a_paused_rotation_goes_on() -> None:
-    assert let_go_on(rotation(State.PAUSED), reason="go") == [e.RolloutResumed("go")]
-
-
-@pytest.mark.parametrize("state", [state for state in State if state is not State.PAUSED])
-def test_what_is_not_paused_cannot_go_on(state: State) -> None:
-    with pytest.raises(IllegalCommand, match=f"continue is not possible while the rotation is {state}"):
-        let_go_on(rotation(state), reason="")
-
-
-def test_a_pause_that_is_only_asked_for_is_told_as_that() -> None:
-    with pytest.raises(IllegalCommand, match="a pause is only requested") as caught:
-        let_go_on(rotation(State.VERIFYING, pausing=True), reason="")
-    assert f"keyturn resume {ROTATION}" in caught.value.advice
-
-
-def test_giving_up_going_back_ends_the_rotation_and_keeps_what_still_counts() -> None:
-    """Attempts without an answer and logins that were spent are left to the credential."""
-    failed = rotation(State.ROLLBACK_FAILED, attempts=(attempt(),))
-    events, (closed,) = abandon(failed, reason="lost", now=moment(1))
-    assert events == [e.RollbackAbandoned("lost")]
-    assert isinstance(closed, e.RotationClosed)
-    assert (closed.outcome, [fence.version for fence in closed.fences]) == (State.FAILED, ["v2"])
-
-
-def test_retiring_is_given_up_once_it_has_had_its_tries() -> None:
-    """Its last failure is the cause, and who gave it up says why."""
-    cause = e.Cause("retire", "unavailable", "no answer")
-    stuck = rotation(State.RETIRING, plan(effect_attempts=3), failures=3, cause=cause)
-    assert abandon(stuck, reason="gone", now=moment())[0] == [e.RotationFailed(cause, "gone")]
-    with pytest.raises(IllegalCommand, match="giving up is not possible while the rotation is retiring"):
-        abandon(replace(stuck, failures=2), reason="gone", now=moment())
-
-
-@pytest.mark.parametrize("state", [state for state in State if state is not State.ROLLBACK_FAILED])
-def test_nothing_else_is_given_up(state: State) -> None:
-    with pytest.raises(IllegalCommand, match="giving up is not possible"):
-        abandon(rotation(state), reason="", now=moment())
-
-
-@pytest.mark.parametrize(
-    ("state", "names"),
-    [(State.PAUSED, ["continue", "abort"]), (State.ROLLBACK_FAILED, ["retry", "abort"]), (State.APPLYING, ["resume"])],
-)
-def test_a_second_rotation_is_told_what_leads_out_of_the_first(state: State, names: list[str]) -> None:
-    with pytest.raises(RotationOpen) as caught:
-        refuse_second(rotation(state), until="")
-    assert all(f"keyturn {name} {ROTATION}" in caught.value.advice for name in names)

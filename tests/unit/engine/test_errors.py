@@ -22,7 +22,7 @@ from engine.errors import (
 
 
 def test_the_message_is_the_docstring_filled_with_the_fields() -> None:
-    error = RotationOpen(service="app-db", environment="production", rotation_id="r-1", state="applying")
+    error = RotationOpen(service="app-db", environment="production", rotation_id="r-1", state="applying", details="")
     assert error.message == str(error) == "app-db (production) already has an open rotation, r-1, which is applying."
     assert error.advice.startswith("keyturn resume r-1 drives it on; keyturn show r-1")
     assert error.exit_code is ExitCode.REFUSED

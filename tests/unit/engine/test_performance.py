@@ -11,7 +11,7 @@ from engine.machine import State
 from engine.performance import Performance, facts_of, noted_facts
 from engine.plan import LoginBudget, Strategy
 from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret, fingerprint
-from tests.unit.engine.bench import FIRST, PATH, Bench
+from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, after
 from tests.unit.engine.rotations import AT, ROTATION
 
 
@@ -34,7 +34,7 @@ def test_what_a_credential_notes_has_no_state() -> None:
 
 
 def test_a_record_is_written_for_both_or_for_none() -> None:
-    """Where the credential moved meanwhile, the rotation does not move either."""
+    """Where the rotation moved meanwhile, nothing is noted either."""
     bench = Bench()
     performance = bench.performance(bench.start())
     before = bench.log.head()
@@ -52,6 +52,40 @@ def test_a_record_is_written_for_both_or_for_none() -> None:
         stale.record(e.LoginTried("app"), noted=[e.VersionAdopted("v8", "app")])
     assert bench.log.head() == head
     assert "LoginTried" not in [type(f.fact.body).__name__ for f in bench.log.after(head)]
+
+
+def test_what_others_note_on_the_credential_meanwhile_is_no_hindrance() -> None:
+    """A rotation that waits for its turn is taken down there at any moment; what this one notes comes behind it."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+    ask = after(lambda: bench.operations("process-2").request(SERVICE, ENVIRONMENT, bench.plan()))
+    bench.at("log.append", ask)
+    performance.record(e.CandidateStaged("00"), noted=[e.VersionAdopted("v9", "app")])
+    bench.operations().withdraw(bench.credential.queued or ROTATION, command="abort")
+    bench.at("log.append", ask)
+    performance.note([e.VersionRetired("v9")])
+    noted = [type(fact.body) for fact in bench.log.stream(bench.credential.id)]
+    assert noted[-5:] == [
+        e.RotationQueued,
+        e.VersionAdopted,
+        e.RotationClosed,
+        e.RotationQueued,
+        e.VersionRetired,
+    ]
+    assert performance.rotation == bench.rotation(performance.rotation.id)
+
+
+def test_a_conflict_that_nobody_explains_is_passed_on() -> None:
+    """Neither the rotation nor its credential has moved: trying again would go on for ever."""
+    bench = Bench()
+    performance = bench.performance(bench.start())
+
+    def refused(effect: object) -> None:
+        raise Conflict(stream="any")
+
+    bench.at("log.append", refused)
+    with pytest.raises(Conflict):
+        performance.record(e.CandidateStaged("00"), noted=[e.VersionAdopted("v9", "app")])
 
 
 def test_the_end_of_a_rotation_closes_it_on_its_credential_at_once() -> None:

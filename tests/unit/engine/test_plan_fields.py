@@ -43,7 +43,7 @@ def overlap(value: Any) -> list[str]:
     held = Version(FIRST, "app")
     command = StartRotation(SERVICE, ENVIRONMENT, bench.plan(), bench.logins, "process-1", old=held, label=FIRST)
     rotation_id = UUID(int=9)
-    (started,), noted = opened(command, credential, rotation_id, open_rotation=None, until="")
+    (started,), noted = opened(command, credential, rotation_id, holder=None, now=bench.clock.now().wall, until="")
     assert isinstance(started, e.RotationStarted)
     frozen = replace(started, plan=replace(started.plan, overlap=value))
     at = bench.clock.now().wall

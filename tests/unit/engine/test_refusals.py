@@ -251,7 +251,7 @@ def test_a_lost_race_says_until_when_the_other_rotation_is_in_grace() -> None:
     opened = bench.operations().open_rotation(SERVICE, ENVIRONMENT)
     assert opened is not None
     assert opened.grace is not None
-    assert f"of rotation {opened.id} until at {opened.grace.wall}." in caught.value.message
+    assert f"of rotation {opened.id} until at {opened.grace.wall} (" in caught.value.message
 
 
 # --- the runner ---------------------------------------------------------------------------------------------------

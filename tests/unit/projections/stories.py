@@ -52,8 +52,42 @@ class Story:
 
     def start(self, version: str, *, held: str | None = None, kind: Kind = Kind.ROTATION, reason: str = "") -> Self:
         """Open a rotation to a version; the store may hold another one as current (`held`)."""
-        number = len(self._rotations) + 1
-        self.rotation_id = UUID(int=(number << 96) + 0x4000_8000_0000_0000_0000_0000 % (1 << 96))
+        self.rotation_id = self._fresh_id()
+        return self._open(version, 1, held=held, kind=kind, reason=reason)
+
+    def queue(self, *, reason: str = "") -> UUID:
+        """Have a rotation wait for its turn; return its id. The story goes on with the one that is open."""
+        rotation_id, credential = self._fresh_id(), self._credential
+        asked = e.RotationRequested(credential.service, credential.environment, self.plan, "host:2", reason)
+        fact = Fact(rotation_id, 1, self._tick(), "bob", asked, State.WAITING)
+        self.facts.append(fact)
+        self._rotations[rotation_id] = rotations.start(fact)
+        self.note(e.RotationQueued(rotation_id, credential.service, credential.environment))
+        return rotation_id
+
+    def begin(self, rotation_id: UUID, version: str) -> Self:
+        """Begin the rotation that waited, and go on with it."""
+        self.rotation_id = rotation_id
+        return self._open(version, self._rotations[rotation_id].version + 1)
+
+    def end_waiting(self, event: e.RotationEvent) -> Self:
+        """Have an event end the rotation that waits; the story goes on with the one before."""
+        open_one, waiting = self.rotation_id, self._credential.queued
+        assert waiting is not None
+        self.rotation_id = waiting
+        self.move(event)
+        self.rotation_id = open_one
+        return self
+
+    def _fresh_id(self) -> UUID:
+        return UUID(int=((len(self._rotations) + 1) << 96) + 0x4000_8000_0000_0000_0000_0000 % (1 << 96))
+
+    def _open(
+        self, version: str, place: int, *, held: str | None = None, kind: Kind = Kind.ROTATION, reason: str = ""
+    ) -> Self:
+        """Append the start of the rotation at its place, and what the credential takes down of it."""
+        waited = self._rotations.get(self.rotation_id)
+        number = len(self._rotations) if waited else len(self._rotations) + 1
         current = self._credential.current
         started = e.RotationStarted(
             service=self._credential.service,
@@ -67,9 +101,9 @@ class Story:
             previous_login="app" if held or current else None,
             reason=reason,
         )
-        fact = Fact(self.rotation_id, 1, self._tick(), "ada", started, State.STAGING)
+        fact = Fact(self.rotation_id, place, self._tick(), "ada", started, State.STAGING)
         self.facts.append(fact)
-        self._rotations[self.rotation_id] = rotations.start(fact)
+        self._rotations[self.rotation_id] = rotations.evolve(waited, fact) if waited else rotations.start(fact)
         if held is not None:
             self.note(e.VersionAdopted(held, "app"))
         credential = self._credential

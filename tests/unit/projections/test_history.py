@@ -74,6 +74,61 @@ def test_a_fact_of_the_credential_belongs_to_the_open_rotation() -> None:
     assert (opened_row["rotation_id"], opened_row["state"]) == (str(story.rotation_id), None)
 
 
+def test_the_facts_of_a_rotation_that_waits_are_its_own() -> None:
+    """Also those that the credential takes down, while another one is open; it has no version yet."""
+    story = Story().rotate("v1").start("v2")
+    waiting = story.queue(reason="leaked")
+    story.end_waiting(e.RotationCancelled("in vain"))
+    asked, place, gone, closed = events(story)[-4:]
+    assert [each["event"] for each in (asked, place, gone, closed)] == [
+        "rotation-requested.1",
+        "rotation-queued.1",
+        "rotation-cancelled.1",
+        "rotation-closed.1",
+    ]
+    assert {each["rotation_id"] for each in (asked, place, gone, closed)} == {str(waiting)}
+    assert {each["version"] for each in (asked, place, gone, closed)} == {None}
+    assert {each["current"] for each in (asked, place, gone, closed)} == {"v1"}
+    assert [asked["state"], place["state"], gone["state"], closed["state"]] == ["waiting", None, "cancelled", None]
+    assert [asked["reason"], gone["reason"]] == ["leaked", "in vain"]
+    assert events(story.stage())[-1]["rotation_id"] == str(story.rotation_id)
+
+
+def test_the_name_of_a_service_means_what_is_open_then_what_waits_then_the_newest() -> None:
+    """The newest that began: what was withdrawn is named by its id alone."""
+    story = Story().rotate("v1").start("v2")
+    waiting = story.queue()
+
+    def meant() -> UUID | None:
+        with opened(recorded(story.facts)) as rows:
+            return history.meant(rows, "app-db")
+
+    assert meant() == story.rotation_id
+    story.to_grace(BEGAN).end_grace()
+    assert meant() == waiting
+    newest = story.rotation_id
+    story.end_waiting(e.RotationCancelled())
+    assert meant() == newest
+    with opened(recorded(story.facts)) as rows:
+        assert history.meant(rows, "other") is None
+
+
+def test_a_rotation_that_waits_has_neither_version_nor_outcome() -> None:
+    """Who asked for it, and when, stays when its turn has come."""
+    story = Story().rotate("v1").start("v2")
+    waiting = story.queue(reason="leaked")
+    with opened(recorded(story.facts)) as rows:
+        seen = history.rotation(rows, waiting)
+    assert seen is not None
+    assert (seen["state"], seen["version"], seen["previous_version"], seen["outcome"]) == ("waiting", None, None, None)
+    assert (seen["actor"], seen["reason"], seen["ended_at"], seen["error"]) == ("bob", "leaked", None, None)
+    story.to_grace(BEGAN).end_grace().begin(waiting, "v3")
+    with opened(recorded(story.facts)) as rows:
+        begun = history.rotation(rows, waiting)
+    assert begun is not None
+    assert (begun["state"], begun["version"], begun["actor"], begun["events"]) == ("staging", "v3", "bob", 2)
+
+
 def test_a_fact_of_the_credential_may_stand_alone() -> None:
     """A version that is taken over before a rotation has one that nobody opened yet."""
     story = Story().note(e.VersionAdopted("v0", "app")).start("v1")

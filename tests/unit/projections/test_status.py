@@ -15,7 +15,7 @@ from engine.values import SECOND
 from projections.feed import Row, Rows, Table, Value
 from projections.status import STATUS, documents
 from tests.histories import BEGAN, histories, recorded
-from tests.unit.projections.stories import Story
+from tests.unit.projections.stories import REFUSED, Story
 
 
 class Held(Rows):
@@ -64,6 +64,7 @@ def test_a_service_that_was_rotated_is_ok() -> None:
         "open": False,
         "version": "v2",
         "rotation_id": str(story.rotation_id),
+        "waiting": None,
         "last_rotated_at": story.at_of(e.Promoted),
         "last_outcome": "completed",
         "restore_points": ["v1"],
@@ -84,6 +85,42 @@ def test_a_grace_period_shows_its_end() -> None:
     seen = entry(story)
     assert (seen["state"], seen["grace_until"], seen["version"]) == ("grace", BEGAN + 3_600 * SECOND, "v2")
     assert entry(story.end_grace())["grace_until"] is None
+
+
+def test_a_rotation_that_waits_is_named_beside_the_one_that_is_open() -> None:
+    """Nothing else changes by it: not the state, not what can be gone back to, not when it was rotated."""
+    story = Story().rotate("v1").start("v2").to_grace(BEGAN + 3_600 * SECOND)
+    before = entry(story)
+    waiting = str(story.queue())
+    assert entry(story) == {**before, "waiting": waiting}
+    free = entry(story.end_grace())
+    assert (free["state"], free["rotation_id"], free["waiting"]) == ("waiting", waiting, waiting)
+    assert (free["version"], free["last_outcome"], free["restore_points"]) == ("v2", "completed", ["v1"])
+
+
+@pytest.mark.parametrize(
+    "end", [e.RotationCancelled("in vain"), e.RotationFailed(REFUSED)], ids=["withdrawn", "refused"]
+)
+def test_a_rotation_that_never_began_leaves_no_trace_in_the_status(end: e.RotationEvent) -> None:
+    """It changed nothing; the last outcome is that of the last one that began."""
+    story = Story().rotate("v1")
+    before = entry(story)
+    story.start("v2").roll_back(automatic=False)
+    settled = entry(story)
+    story.start("v3").queue()
+    story.end_waiting(end).roll_back(automatic=False)
+    assert entry(story) == {**settled, "rotation_id": str(story.rotation_id)}
+    assert before["version"] == settled["version"]
+
+
+def test_a_rotation_whose_turn_has_come_is_the_newest_one() -> None:
+    """And goes on like any other."""
+    story = Story().rotate("v1").start("v2")
+    waiting = story.queue()
+    story.to_grace(BEGAN).end_grace().begin(waiting, "v3").stage()
+    seen = entry(story)
+    assert (seen["state"], seen["rotation_id"], seen["waiting"]) == ("applying", str(waiting), None)
+    assert entry(story.move(e.RotationFailed(REFUSED)))["last_outcome"] == "failed"
 
 
 def test_a_failed_rotation_is_told_with_its_cause() -> None:
@@ -171,9 +208,12 @@ def test_status_says_what_the_aggregates_say(facts: list[Any]) -> None:
         credential = credentials.fold(service, environment, [f.fact for f in facts if f.fact.originator_id == key])
         shown = seen[service, environment]
         assert shown["version"] == (credential.current.id if credential.current else None)
-        assert shown["open"] == (credential.open is not None)
+        assert shown["open"] == (credential.open is not None or credential.queued is not None)
+        assert shown["waiting"] == (str(credential.queued) if credential.queued else None)
         states = [f.fact.state for f in facts if f.fact.originator_id == credential.last]
-        if credential.open is not None:
+        if credential.open is None and credential.queued is not None:
+            assert (shown["state"], shown["rotation_id"]) == ("waiting", shown["waiting"])
+        elif credential.open is not None:
             assert shown["state"] == states[-1]
             assert State(shown["state"]) is not State.COMPLETED
         else:
