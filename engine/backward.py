@@ -163,4 +163,21 @@ def verify_rollback(performance: Performance) -> None:
         seen = sighting.probe is wanted
     if not seen:
         raise Unavailable(what=f"seeing {which} {wanted}", why=f"the target says {sighting.probe} ({sighting.detail})")
+    if previous is not None and rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
+        _see_candidate_gone(performance)
     performance.record(e.RollbackVerified(observed))
+
+
+def _see_candidate_gone(performance: Performance) -> None:
+    """See the candidate refused, where the previous version works beside it: left in force, it fills a place.
+
+    Raises `Unavailable` where it is not; what the target was told may have been lost.
+    """
+    candidate = performance.read(performance.rotation.candidate)
+    if candidate is None:
+        return
+    performance.spend_login(candidate.username)
+    sighting = performance.target.probe(candidate)
+    if sighting.probe is not Probe.REFUSED:
+        detail = f" ({sighting.detail})" if sighting.detail else ""
+        raise Unavailable(what="seeing the candidate refused", why=f"the target says {sighting.probe}{detail}")

@@ -36,13 +36,27 @@ def stage(performance: Performance) -> None:
     vacant = _take_over(performance) if rotation.previous is None and rotation.kind is Kind.ROTATION else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
+        _see_what_was_current(performance)
         performance.record(e.CandidateReserved())
         return
     value = held or _fresh(performance)
     performance.store.stage(performance.path, rotation.candidate, value)
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
+    _see_what_was_current(performance)
     performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
+
+
+def _see_what_was_current(performance: Performance) -> None:
+    """See that the store still calls current what it did when the rotation began, before the target is touched.
+
+    That look may have shown what was there before the store's last write; what is replaced, and what can be gone back
+    to, was chosen by it.
+    """
+    current, begun = performance.store.versions(performance.path).current, performance.rotation.label
+    if current != begun:
+        why = f"the store calls {current or 'nothing'} current, and called {begun or 'nothing'} so when it began"
+        raise Unavailable(what="staging the candidate", why=why)
 
 
 def _fresh(performance: Performance) -> CredentialValue:

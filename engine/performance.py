@@ -186,16 +186,10 @@ class Performance:
             try:
                 world.append([*said[:first], *facts, *said[first:]])
             except Conflict:
-                if credential is None or self._is_behind(credential):
-                    raise
+                if credential is None or credential == world.credential(rotation.service, rotation.environment):
+                    raise  # it is the rotation that went on without this process
             else:
                 return
-
-    def _is_behind(self, credential: Credential) -> bool:
-        """Tell whether the rotation went on without this process; else only its credential took something down."""
-        now = self.world.load(self.rotation.id)
-        moved = now is None or now.version != self.rotation.version
-        return moved or self.world.credential(credential.service, credential.environment).version == credential.version
 
     def begin_attempt(self, version: str, login: str, *, longest: Microseconds | None = None) -> Instant:
         """Record that the target is about to be asked to accept `version`; return the deadline of it.

@@ -33,13 +33,14 @@ def can_go_back(rotation: Rotation) -> bool:
     Where the store called nothing current before, a rotation can be undone until the store may call the candidate
     current: then there is nothing else to call current. Without an earlier version, and where a login holds one
     value, it can be undone until that may have been replaced: a candidate that is taken away then leaves nothing
-    that works. The same goes for an earlier version that was set again: it was somebody's before.
+    that works. The same goes for an earlier version that was set again: it was somebody's before; and for any where the
+    store calls another current that nobody can go back to: that one was seen not to work.
     """
     is_alone = rotation.previous is None or rotation.captured
     if rotation.promotable and (rotation.labelled if rotation.label is None else is_alone):
         return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
-    undoable = adds and rotation.kind is Kind.ROTATION
+    undoable = adds and rotation.kind is Kind.ROTATION and rotation.label is None
     return rotation.previous is not None or undoable or not rotation.attempted
 
 

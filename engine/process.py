@@ -15,7 +15,7 @@ import msgspec
 
 from engine.events import Fence, LoginUse
 from engine.machine import State, rests
-from engine.plan import LoginBudget, RetryClass
+from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.rotation import Rotation
 from engine.values import Instant, Microseconds, Moment
 
@@ -161,7 +161,8 @@ def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
         case Effect.RESTORE if rotation.plan.overlap and (rotation.promotable or not rotation.plan.settable):
             return [before]
         case Effect.VERIFY_ROLLBACK:
-            return [before] if rotation.attempted and not rotation.captured else []
+            beside = [rotation.login] if rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) else []
+            return [before, *beside] if rotation.attempted and not rotation.captured else []
         case _:
             return []
 

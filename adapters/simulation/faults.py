@@ -1,17 +1,15 @@
-"""What may go wrong, as data, and ports that go wrong as planned.
+"""What may go wrong, as data: the calls, the kinds of faults at each, and what a kind means in words.
 
-Nothing here is a fake of the engine or of an adapter: the memory adapters are wrapped, never replaced.
+Rule: nothing here performs a fault; that is the work of ports.py and of the world.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Final
 
-from engine.errors import ExitCode, KeyturnError, Rejected, Unavailable, Uncertain
-from engine.ports import Probe, Sighting, Verification
+from engine.errors import ExitCode, KeyturnError
+from engine.plan import Strategy
 
 
 class Crash(BaseException):
@@ -26,119 +24,110 @@ class Disk(KeyturnError):
 
 @dataclass(frozen=True)
 class Fault:
-    """At the `nth` call (from 1) of `call`, `kind` happens; a late effect lands after `late` seconds."""
+    """At the `nth` call (from 1) of `call`, `kind` happens; a late effect lands after `late` seconds.
+
+    `calls` is how many calls in a row are refused where the rate is limited.
+    """
 
     call: str
     nth: int
     kind: str
     late: float = 1.0
+    calls: int = 3
 
 
-_ERRORS = ("error_before", "error_after", "lost", "rejected", "crash_before", "crash_after")
-CALLS: dict[str, tuple[str, ...]] = {
-    "target.apply": (*_ERRORS, "late", "forgotten"),
-    "target.restore": (*_ERRORS, "late", "forgotten"),
-    "target.retire": (*_ERRORS, "late", "forgotten"),
-    "target.verify": ("unknown", "refused", "query", "crash_before", "crash_after"),
-    "target.probe": ("unknown", "crash_before", "crash_after"),
-    "store.stage": _ERRORS,
-    "store.promote": _ERRORS,
-    "store.read": ("error_before", "crash_before"),
-    "store.versions": ("error_before", "crash_before"),
-    "store.discard": _ERRORS,
-    "place.publish": _ERRORS,
-    "log.append": ("crash_before", "crash_after", "disk_full", "abort"),
+KINDS: Final[dict[str, str]] = {
+    "error_before": "it answers that it cannot now, and nothing happened",
+    "error_after": "it happens, and the answer is lost",
+    "lost": "the request is lost, and so is the answer",
+    "late": "no answer comes, and it happens later",
+    "twice": "it is delivered twice before it is answered",
+    "rejected": "it is refused for good",
+    "own_login_rejected": "keyturn's own login is refused",
+    "rate_limited": "this call and the next ones are refused for now: too many requests",
+    "partial": "it happens on some nodes only",
+    "forgotten": "it is answered as done, and lost by a restart before it was on disk",
+    "stale": "what is shown is what was there before the last write",
+    "unknown": "no clear answer comes",
+    "refused": "the login is refused",
+    "query": "the login works, and the query does not",
+    "crash_before": "the process dies before it",
+    "crash_after": "the process dies after it",
+    "slow": "the answer takes two seconds",
+    "very_slow": "the answer takes forty seconds",
+    "clock_forward": "the wall clock is set forward by five hours",
+    "clock_back": "the wall clock is set back by five hours",
+    "abort": "an operator aborts the rotation",
+    "rollback": "an operator rolls the rotation back",
+    "retry": "an operator has the rollback tried again",
+    "retire": "an operator ends the grace period",
+    "disk_full": "the log has no space",
+    "other_first": "another process appends first",
 }
-"""What may go wrong at each call. `abort` is an operator who takes the rotation back at that moment; with
-`forgotten` the target answers that it is done, and has lost it (a restart before it was on disk)."""
+"""Every kind of fault, in words."""
 
-WRITES = {"target.apply", "target.restore", "target.retire"}
+PEOPLE: Final = ("abort", "rollback", "retry", "retire")
+"""What operators in other processes do at that moment; then the call goes on."""
+
+DEATHS: Final = ("crash_before", "crash_after")
+SLOW: Final = {"slow": 2, "very_slow": 40}
+"""Seconds that an answer takes: longer than nothing, and longer than every deadline and timeout of a plan."""
+JUMPS: Final = {"clock_forward": 5 * 3600, "clock_back": -5 * 3600}
+"""Seconds that the wall clock is set by, while the time since boot goes on truthfully."""
+
+_EVERYWHERE = (*DEATHS, *SLOW, *JUMPS, *PEOPLE)
+_WRITE = (
+    *_EVERYWHERE,
+    "error_before",
+    "error_after",
+    "lost",
+    "late",
+    "twice",
+    "rejected",
+    "own_login_rejected",
+    "rate_limited",
+)
+_READ = (*_EVERYWHERE, "error_before", "own_login_rejected", "rate_limited", "stale")
+CALLS: Final[dict[str, tuple[str, ...]]] = {
+    "target.apply": (*_WRITE, "partial", "forgotten"),
+    "target.restore": (*_WRITE, "partial", "forgotten"),
+    "target.retire": (*_WRITE, "partial", "forgotten"),
+    "target.verify": (
+        *_EVERYWHERE,
+        "unknown",
+        "refused",
+        "query",
+        "error_before",
+        "own_login_rejected",
+        "rate_limited",
+    ),
+    "target.probe": (*_EVERYWHERE, "unknown", "rate_limited", "stale"),
+    "store.stage": _WRITE,
+    "store.promote": _WRITE,
+    "store.read": _READ,
+    "store.versions": _READ,
+    "store.discard": _WRITE,
+    "place.publish": _WRITE,
+    "log.append": (*_EVERYWHERE, "disk_full", "other_first"),
+}
+"""What may go wrong at each call. Reading the log cannot fail by itself: a process that dies there has done nothing
+since the call before, where it may die as well."""
+
+WRITES: Final = frozenset({"target.apply", "target.restore", "target.retire"})
+STORE_WRITES: Final = frozenset({"store.stage", "store.promote", "store.discard"})
+CHANGING: Final = frozenset({*WRITES, *STORE_WRITES, "place.publish", "log.append"})
+"""The calls after which the world may be another one."""
+
+_MADE_ONCE = "the target makes the value in one place and shows it once; nodes that agree later are `eventual`"
+IMPOSSIBLE: Final[dict[tuple[str, str, Strategy], str]] = {
+    ("target.apply", "partial", Strategy.ISSUE): _MADE_ONCE,
+    ("target.retire", "partial", Strategy.ISSUE): _MADE_ONCE,
+    ("target.restore", "partial", Strategy.ISSUE): _MADE_ONCE,
+    ("target.apply", "forgotten", Strategy.ISSUE): "a value that was shown to nobody cannot be answered with",
+}
+"""Call, kind and strategy that do not go together, and why."""
 
 
-class Watcher(Protocol):
-    """The simulation, as a port sees it."""
-
-    def enter(self, call: str, args: tuple[Any, ...]) -> Fault | None:
-        """Count the call, check what must hold before it, and return the fault planned for it."""
-
-    def leave(self) -> None:
-        """Check what must hold between any two calls."""
-
-    def later(self, after: float, effect: Callable[[], Any]) -> None:
-        """Let an effect land later."""
-
-    def abort(self) -> None:
-        """Be the operator who takes the open rotation back."""
-
-    def observe(self, recorded: Any) -> None:
-        """Take note of facts that were appended."""
-
-
-def _is_forgotten(fault: Fault, args: tuple[Any, ...]) -> bool:
-    """Tell whether the call is answered without being done; a value that the target made cannot be unmade."""
-    return fault.kind == "forgotten" and not (fault.call == "target.apply" and args[0].secret is None)
-
-
-class Faulty:
-    """A port whose calls fail as planned; everything else goes through to the real adapter."""
-
-    def __init__(self, watcher: Watcher, name: str, port: Any) -> None:
-        self._watcher = watcher
-        self._name = name
-        self._port = port
-
-    def __getattr__(self, method: str) -> Any:
-        attribute = getattr(self._port, method)
-        call = f"{self._name}.{method}"
-        if call not in CALLS:
-            return attribute
-        return lambda *args, **kwargs: self._call(call, partial(attribute, *args, **kwargs), args)
-
-    def _call(self, call: str, effect: Callable[[], Any], args: tuple[Any, ...]) -> Any:
-        fault = self._watcher.enter(call, args)
-        try:
-            if fault is None:
-                return effect()
-            return args[0] if _is_forgotten(fault, args) else self._before(call, fault, effect)
-        finally:
-            self._watcher.leave()
-
-    def _before(self, call: str, fault: Fault, effect: Callable[[], Any]) -> Any:
-        planned = {"what": call, "why": f"as planned ({fault.kind})"}
-        match fault.kind:
-            case "crash_before":
-                raise Crash
-            case "error_before":
-                raise Unavailable(**planned)
-            case "rejected":
-                raise Rejected(**planned)
-            case "lost":
-                raise Uncertain(**planned)
-            case "disk_full":
-                raise Disk
-            case "unknown" if call == "target.probe":
-                return Sighting(Probe.UNKNOWN, "as planned")
-            case "unknown":
-                return Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False)
-            case "refused":
-                return Verification(Probe.REFUSED, Probe.UNKNOWN, query=False)
-            case "query":
-                return Verification(Probe.ACCEPTED, Probe.REFUSED, query=False)
-            case "late":
-                self._watcher.later(fault.late, effect)
-                raise Uncertain(**planned)
-            case "abort":
-                self._watcher.abort()
-                return effect()
-        return self._after(call, fault, effect)
-
-    def _after(self, call: str, fault: Fault, effect: Callable[[], Any]) -> Any:
-        result = effect()
-        if fault.kind == "forgotten":
-            return result
-        if fault.kind == "error_after":
-            raise Uncertain(what=call, why="as planned (error_after)")
-        assert fault.kind == "crash_after", fault
-        if call == "log.append":
-            self._watcher.observe(result)
-        raise Crash
+def kinds_at(call: str, strategy: Strategy) -> tuple[str, ...]:
+    """Return what may go wrong at a call of a target with this strategy."""
+    return tuple(kind for kind in CALLS[call] if (call, kind, strategy) not in IMPOSSIBLE)

@@ -1,16 +1,20 @@
 """What people do by hand while a rotation is under way, past keyturn; and how a person puts it right again.
 
-Rule 1: a deed is done where a rotation enters a state, never between a look and what follows it at once: no program
-can see what is changed in between.
-Rule 2: after a deed only what keyturn itself does is judged; it must not make a bad thing worse (invariants.py).
+Rule 1: after a deed only what keyturn itself does is judged; it must not make a bad thing worse (invariants.py).
+Rule 2: what keyturn does at once on a look of before the deed is not judged either: no program can see what is changed
+between a look and what follows. From the next fact that says how an effect went on, it is again.
 """
 
 from __future__ import annotations
 
+import copy
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from adapters.stores.memory import MemoryStore
+from adapters.simulation.shelves import image_of, put_back
+from adapters.simulation.trace import Happening
+from adapters.stores.shelf import Shelf
+from adapters.targets.memory_accounts import Accounts
 from engine.machine import State
 from engine.plan import Strategy
 from engine.rotation import Rotation
@@ -29,13 +33,35 @@ class Hand(StrEnum):
     MOVE_LABEL = "the store is made to call another version current"
     LOSE = "the store loses the version before"
     EMPTY = "the store is emptied"
+    RESTORE_TARGET = "the target is restored from a backup"
+    RESTORE_STORE = "the store is restored from a backup"
+
+
+BACKUPS = (Hand.RESTORE_TARGET, Hand.RESTORE_STORE)
+"""The hands that need a backup of before."""
 
 
 class Deed(NamedTuple):
-    """A hand acts as soon as the `nth` change of state (from 1) is recorded."""
+    """A hand acts as soon as the `nth` change of state (from 1) is recorded, or just before the `nth` call of `call`.
+
+    Later, where a call without an answer may still take effect then.
+    """
 
     nth: int
     hand: Hand
+    call: str = ""
+
+
+class Backup(NamedTuple):
+    """What target and store held at some time."""
+
+    accounts: list[Accounts]
+    shelf: Shelf
+
+
+def back_up(world: Simulation) -> Backup:
+    """Take a backup of target and store."""
+    return Backup([accounts.image() for accounts in world.accounts], image_of(world.store, world.path))
 
 
 def act(world: Simulation, hand: Hand) -> None:
@@ -44,6 +70,7 @@ def act(world: Simulation, hand: Hand) -> None:
     rotation = world.open
     before = rotation.previous if rotation and rotation.previous != held.current else held.previous
     world.story.append(f"by hand: {hand}")
+    world.happened(Happening.HAND, hand.name)
     match hand:
         case Hand.CHANGE:
             _change(world, world.value(held.current))
@@ -59,6 +86,23 @@ def act(world: Simulation, hand: Hand) -> None:
             _keep(world, [version for version in held.versions if version != before])
         case Hand.EMPTY:
             _keep(world, [])
+        case Hand.RESTORE_TARGET:
+            for accounts, backup in zip(world.accounts, _backup(world).accounts, strict=True):
+                accounts.accounts = copy.deepcopy(backup)
+        case Hand.RESTORE_STORE:
+            _lose(world)
+            world.store = put_back(_backup(world).shelf, world.path, world.store_kind)
+
+
+def _backup(world: Simulation) -> Backup:
+    """Return a backup of half way until now."""
+    return world.backups[len(world.backups) // 2]
+
+
+def _lose(world: Simulation) -> None:
+    """Remember what the store holds, for the person who puts it right."""
+    for version, value in image_of(world.store, world.path).values.items():
+        world.lost.setdefault(version, value)
 
 
 def _soon(world: Simulation) -> Instant:
@@ -79,22 +123,18 @@ def _revoke(world: Simulation, value: CredentialValue | None) -> None:
 
 
 def _keep(world: Simulation, versions: list[str]) -> None:
-    """Have the store hold nothing but these, with the labels that it had."""
-    held, old = world.store.versions(world.path), world.store
-    world.store = MemoryStore()
-    for version in held.versions:
-        value = old.read(world.path, version)
-        assert value is not None, "a store lists a version that it does not hold"
-        world.lost.setdefault(version, value)
-        if version in versions:
-            world.store.stage(world.path, version, value)
-            if version == held.current:
-                world.store.promote(world.path, version, value, expected=None)
+    """Have the store hold nothing but these, with the label that it had."""
+    _lose(world)
+    held = image_of(world.store, world.path)
+    values = {version: value for version, value in held.values.items() if version in versions}
+    current = held.current if held.current in values else None
+    world.store = put_back(Shelf(values, current), world.path, world.store_kind)
 
 
 def put_right(world: Simulation, rotation: Rotation) -> None:
     """Be the person who is needed: bring back what the rotation lacks, and nothing else."""
     world.story.append("a person puts it right")
+    world.happened(Happening.PERSON, "puts it right")
     for version in (rotation.previous, rotation.candidate):
         if version in world.lost and world.value(version) is None:
             world.store.stage(world.path, version, world.lost[version])
@@ -106,14 +146,20 @@ def put_right(world: Simulation, rotation: Rotation) -> None:
     is_strange = current not in (rotation.candidate, rotation.previous, None)
     if rotation.promotable and (is_strange or (rotation.state is State.RETIRING and current != wanted)):
         world.store.promote(world.path, wanted, value, expected=current)
-    if not world.target.accepts(value) and world.capabilities.settable:
-        world.target.restore(value, candidate=None, tag="by hand", deadline=_soon(world))
+    if not world.accepts(value) and world.capabilities.settable:
+        world.target.restore(value, candidate=_in_the_way(world, rotation), tag="by hand", deadline=_soon(world))
+
+
+def _in_the_way(world: Simulation, rotation: Rotation) -> CredentialValue | None:
+    """Return a value in force that the rotation has no use for; None where there is none, or room enough."""
+    wanted = (rotation.previous, rotation.candidate)
+    others = [value for version, value in world.seen_values.items() if version not in wanted]
+    others += [*world.by_hand, *([world.initial] if world.initial and world.takeover else [])]
+    return next((value for value in others if world.target.accepts(value)), None)
 
 
 def is_dead_end(world: Simulation, rotation: Rotation) -> bool:
     """Tell whether what the rotation needs is gone for ever: a value that the target made, and that was revoked."""
     wanted = rotation.candidate if rotation.state is State.RETIRING else rotation.previous
     value = world.value(wanted)
-    if rotation.state not in (State.ROLLBACK_FAILED, State.RETIRING):
-        return False
-    return not world.capabilities.settable and value is not None and not world.target.accepts(value)
+    return not world.capabilities.settable and value is not None and not world.accepts(value)

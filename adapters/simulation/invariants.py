@@ -30,6 +30,11 @@ def check_world(world: Simulation) -> None:
         _check_nothing_worse(world)
     else:
         _check_untouched(world)
+    check_logins(world)
+
+
+def check_logins(world: Simulation) -> None:
+    """I8: wrong logins stay within the budget of the target."""
     budget = world.capabilities.login_budget
     if budget is not None and not world.touched and world.wrong_logins() > budget.tries:
         raise Violation("I8: more wrong logins than the target's budget")
@@ -65,7 +70,7 @@ def _check_untouched(world: Simulation) -> None:
         raise Violation(f"I2: the target accepts what no store holds: {strangers}")
     current = world.value(held.current)
     overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
-    if overlap and current is not None and not world.target.accepts(current):
+    if overlap and current is not None and not world.accepts(current):
         raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
 
 
@@ -74,9 +79,11 @@ def _check_nothing_worse(world: Simulation) -> None:
     for version in world.store.versions(world.path).versions:
         value = world.value(version)
         assert value is not None, "a store lists a version that it does not hold"
-        world.seen_values.setdefault(version, value)
+        if world.seen_values.setdefault(version, value) != value:  # it was lost, and made anew
+            world.by_hand.append(world.seen_values[version])
+            world.seen_values[version] = value
     before, world.works = world.works, world.anything_works()
-    if before and not world.works:
+    if before and not world.works and not world.is_unseen:
         raise Violation("I1: the last value that worked was taken away")
 
 
@@ -85,11 +92,16 @@ def _open_tags(world: Simulation) -> set[str]:
     return {f"{r.id.hex[:12]}-a{a.number}" for r in world.fold.values() for a in r.attempts if not a.closed}
 
 
-def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
-    """I6 and I8, at the moment a write is sent to the target."""
+def check_write(world: Simulation, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """I6 and I8, at the moment a write is sent to the target.
+
+    A process that stood still between its last look and the call sends it after the deadline: the target refuses that.
+    """
     if call == "store.promote":
         _check_sending_back(world, args[1])
     if call not in WRITES:
+        return
+    if world.watch.crowd is not None and kwargs["deadline"] <= world.clock.now().wall:
         return
     live = [r for r in world.fold.values() if r.state not in ENDED]
     if len(live) != 1:
@@ -97,7 +109,8 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     rotation = live[0]
     if call in ("target.apply", "target.restore") or args[0] is not None:
         _check_attempt(world, call, rotation)
-    if call == "target.apply" and not world.capabilities.issues_value and world.value(rotation.candidate) is None:
+    is_held = world.capabilities.issues_value or world.value(rotation.candidate) is not None
+    if call == "target.apply" and not is_held and not world.is_unseen:
         raise Violation("I6: applied before it was staged")
     if call == "target.apply" and world.shows and not world.touched:
         held = [world.value(version) for version in world.store.versions(world.path).versions]
@@ -106,7 +119,7 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...]) -> None:
     if call == "target.retire" and args[0] is not None:
         if rotation.state is not State.RETIRING:
             raise Violation(f"I6: retired while {rotation.state}")
-        if rotation.grace and world.clock.at < rotation.grace.wall and not world.ended_early:
+        if rotation.grace and world.clock.at < rotation.grace.uptime and rotation.id not in world.ended_early:
             raise Violation("I6: retired within the grace period")
 
 
@@ -116,8 +129,8 @@ def _check_sending_back(world: Simulation, version: str) -> None:
     if rotation is None or rotation.state is not State.ROLLING_BACK or version != rotation.previous:
         return
     value = world.value(version)
-    forgotten = any(fault.kind == "forgotten" for fault in world.used)
-    if world.clock.quiet and not forgotten and value is not None and not world.target.accepts(value):
+    lied = world.is_misled or any(fault.kind == "forgotten" for fault in world.used)
+    if world.clock.quiet and not lied and not world.is_unseen and value is not None and not world.accepts(value):
         raise Violation(f"I3: consumers are sent back to {version}, which is not accepted")
 
 
@@ -125,14 +138,14 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
     last = rotation.attempts[-1] if rotation.attempts else None
     if last is None or last.closed:
         raise Violation(f"I6: {call} without a recorded attempt")
-    if last.deadline <= world.clock.at:
+    if last.uptime <= world.clock.at:
         raise Violation("I8: sent after the deadline of its attempt")
     retires = call == "target.retire"
     for other in (a for r in world.fold.values() for a in r.attempts):
         if retires and (other.version.startswith("-") or other.version == rotation.candidate):
             continue
         is_other = other.version != last.version and other.login == last.login
-        if is_other and not other.closed and other.deadline > world.clock.at:
+        if is_other and not other.closed and other.uptime > world.clock.at:
             raise Violation(f"I8: {call} while {other} may still take effect")
 
 
@@ -145,14 +158,14 @@ def check_fact(world: Simulation, fact: Fact) -> None:
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
     rotation = world.fold.get(fact.originator_id)
-    if rotation is not None and world.clock.quiet:
+    if rotation is not None and world.clock.quiet and not world.is_misled and not world.is_unseen:
         _check_truth(world, rotation, fact.body)
 
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
     """I5, judged where no late effect is still under way."""
     candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
-    accepts = world.target.accepts
+    accepts = world.accepts
     match body:
         case e.CandidateVerified():
             if candidate is None or not accepts(candidate):
@@ -160,7 +173,7 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
         case e.PreviousRetired():
             if candidate is None or not accepts(candidate):
                 raise Violation("I5: completed, but the current version is not accepted")
-            if body.refused and previous is not None and accepts(previous):
+            if body.refused and previous is not None and world.target.accepts(previous):
                 raise Violation("I5: completed, but the old version is still accepted")
         case e.MonitoringPassed():
             if not rotation.vacant and body.grace.wall < rotation.entered_at + rotation.plan.grace:
@@ -184,7 +197,7 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     if world.touched and not led_on:
         return  # what was done by hand last, keyturn had no occasion to see
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
-    if current is not None and not has_failed and not world.target.accepts(current):
+    if current is not None and not has_failed and not world.accepts(current):
         raise Violation("the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())

@@ -1,37 +1,69 @@
-"""What surrounds a simulated process: time, random bytes, ids and a further place, each a function of the seed."""
+"""What surrounds a simulated process: time, random bytes and ids, each a function of the seed."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
-from engine.values import SECOND, CredentialValue, Instant, Microseconds, Moment
+from engine.process import Effect, next_effect
+from engine.rotation import Rotation
+from engine.values import SECOND, Instant, Microseconds, Moment
+
+SERVER_TIMEOUT = 3 * SECOND
+"""What a target gives a change at most, by its own clock, however far away the deadline seems."""
+WINDOW = 5 * SECOND
+"""The longest time that a deadline may be away, unless a clock was set."""
 
 
 class SimulatedClock:
-    """Time that passes only when someone waits, and a little with every call; late effects land in it."""
+    """Time that passes only when someone waits, and a little with every call; late effects land in it.
+
+    `at` is the time since boot, which is never set. The wall clock shows `offset` more.
+    """
 
     def __init__(self) -> None:
         self.at = 1_700_000_000 * SECOND
+        self.offset = 0
+        self.passing: Callable[[int], None] | None = None
+        """Told that time is about to pass until an instant; until then nothing changes."""
         self._late: list[tuple[int, Callable[[], None]]] = []
 
     def now(self) -> Moment:
         """Return the virtual time."""
-        return Moment(Instant(self.at), "boot", Microseconds(self.at))
+        return Moment(Instant(self.at + self.offset), "boot", Microseconds(self.at))
 
     def wait(self, duration: Microseconds) -> None:
         """Let time pass, and what lands late in it land."""
         until = self.at + max(duration, 1)
         while due := sorted((item for item in self._late if item[0] <= until), key=lambda item: item[0])[:1]:
             self._late.remove(due[0])
-            self.at = max(self.at, due[0][0])
+            self._pass(max(self.at, due[0][0]))
             due[0][1]()
+        self._pass(max(self.at, until))
+
+    def _pass(self, until: int) -> None:
+        if self.passing is not None:
+            self.passing(until)
         self.at = until
 
-    def later(self, after: float, effect: Callable[[], None]) -> None:
-        """Let an effect land `after` seconds from now."""
-        self._late.append((self.at + int(after * SECOND), effect))
+    def jump(self, seconds: int) -> None:
+        """Set the wall clock by some seconds; no time passes."""
+        self.offset += seconds * SECOND
+
+    def true_time_of(self, deadline: Instant) -> Instant:
+        """Return when a deadline on the wall is over for a target, which has a clock of its own.
+
+        An adapter tells the server how long is left, and never more than the server's own timeout where the wall
+        clock was set back in between.
+        """
+        left = deadline - self.now().wall
+        return Instant(self.at + (left if left <= WINDOW else SERVER_TIMEOUT))
+
+    def later(self, after: int, effect: Callable[[], None]) -> None:
+        """Let an effect land `after` microseconds from now."""
+        self._late.append((self.at + after, effect))
 
     @property
     def quiet(self) -> bool:
@@ -61,18 +93,22 @@ class SeededIds:
         return UUID(bytes=self._random.randbytes(16), version=4)
 
 
-class RememberedPlace:
-    """A further place: it remembers the last value."""
+BEGIN = "begin"
+"""What a process does that performs no effect: it looks what there is, and begins a rotation."""
 
-    name = "dotenv:PASSWORD"
 
-    def __init__(self) -> None:
-        self.value: CredentialValue | None = None
+@dataclass(slots=True)
+class Process:
+    """One simulated process: its name, and the rotation and time that its effect was looked up from."""
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
-        """Remember the value."""
-        self.value = value
+    owner: str
+    rotation: Rotation | None = None
+    since: Moment | None = None
 
-    def has(self, value: CredentialValue, *, version: str) -> bool:
-        """Tell whether it is the remembered value."""
-        return self.value == value
+    @property
+    def effect(self) -> str:
+        """The effect that is being performed; `begin` where none is."""
+        if self.rotation is None or self.since is None:
+            return BEGIN
+        due = next_effect(self.rotation, self.since)
+        return due.value if isinstance(due, Effect) else BEGIN

@@ -15,7 +15,8 @@ OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
     "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "engine/sightings.py": "looks around for a person: what cannot be read is told as not known",
-    "adapters/simulation/world.py": "lets an effect land late, when nobody is there any more to be told",
+    "adapters/simulation/watch.py": "lets an effect land late, when nobody is there any more to be told",
+    "adapters/simulation/ports.py": "delivers a request twice: the second answer reaches nobody",
 }
 """The only files that may catch what a port answers."""
 
@@ -27,11 +28,13 @@ Their parts are called after them: `_check_key` is a part of `check`.
 
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
-    "adapters/simulation/world.py": "is every process of a simulated run: what ends one is part of the story",
+    "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
+    "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
 }
 
 EVERYTHING_CAUGHT_IN = {
     "adapters/cli/main.py": "the last resort: an unexpected error is shown redacted, and exits with 1",
+    "adapters/simulation/crowd.py": "hands what a thread of a simulated run raised to the one that began it",
 }
 """The only files that may catch Exception or BaseException (or use a bare except), and why."""
 

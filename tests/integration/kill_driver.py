@@ -48,7 +48,9 @@ class Boundaries:
         self._passed = 0
         self._die_at: int | None = call.get("die_at")
         self._die_in: str | None = call.get("die_in")
-        self._stay_in, self._stay_seconds = call.get("stay_in", (None, 0))
+        self._stay_in: str | None = call.get("stay_in")
+        self._stay_seconds: float = call.get("stay_seconds", 0.0)
+        self._there: str | None = call.get("there")
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
         self._full_at: int | None = call.get("full_at")
@@ -76,8 +78,9 @@ class Boundaries:
             self._is_full = True
         if self._is_full:
             # The kernel lets no file of this process grow while a store or a place is asked, and only then.
-            room = 0 if name.startswith(("before store.", "before place.")) else resource.RLIM_INFINITY
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            room = 0 if name.startswith(("before store.", "before place.")) else hard
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
@@ -89,6 +92,8 @@ class Boundaries:
             os.kill(os.getpid(), signal.SIGKILL)
         if state is not None and state == self._stay_in:
             self._stay_in = None
+            if self._there is not None:
+                os.close(os.open(self._there, os.O_WRONLY | os.O_CREAT))
             time.sleep(self._stay_seconds)
 
     def wrap(self, name: str, port: Any) -> object:
@@ -144,6 +149,9 @@ class Gate:
 def _run(call: dict[str, Any], start: int, gate: Gate) -> int:
     """Be the child: wait for the start, and run the command line with its streams in files."""
     os.read(start, 1)
+    until = time.monotonic() + 20.0
+    while "once" in call and not os.path.exists(call["once"]) and time.monotonic() < until:  # noqa: PTH110 - a child
+        time.sleep(0.005)
     time.sleep(call.get("delay", 0.0))
     for descriptor, path in ((1, call["out"]), (2, call["err"])):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -13,7 +13,8 @@ from signal import SIGKILL
 from typing import Final, NamedTuple
 
 from adapters.simulation.faults import Fault
-from adapters.simulation.world import ENVIRONMENT, Simulation, patient
+from adapters.simulation.processes import patient
+from adapters.simulation.world import ENVIRONMENT, Simulation
 from adapters.simulation.world import SERVICE as SIMULATED
 from engine import events as e
 from engine.facts import Fact
@@ -192,7 +193,7 @@ def _simulated_ending(simulation: Simulation) -> Ending:
 
     def works(version: str) -> bool:
         value = simulation.value(version)
-        return value is not None and simulation.target.accepts(value)
+        return value is not None and simulation.accepts(value)
 
     return _ending(facts, held, "v0-initial", works)
 

@@ -219,8 +219,7 @@ def test_what_has_no_way_back_is_not_replaced_but_driven_on_where_it_can(
 
 
 STAYS = 1.2
-LATER = 0.6
-"""How long the process that drives stays in a phase, and when the other one comes, in seconds."""
+"""How many seconds the process that drives stays in a phase; the other one comes as soon as it is there."""
 
 
 def meet(at: Rehearsal, name: str, policy: str) -> tuple[Ended, Ended]:
@@ -229,8 +228,11 @@ def meet(at: Rehearsal, name: str, policy: str) -> tuple[Ended, Ended]:
     if name in BACK:
         at.killed("rotate", SERVICE, die_in="promoting")
         command = ["abort", SERVICE]
-    asks = at.call("rotate", SERVICE, "--on-conflict", policy, "--timeout", "30s", "--json", delay=LATER)
-    drives, asked = at.driver.run(at.call(*command, stay_in=(name, STAYS)), asks)
+    there = at.folder / "there"
+    there.unlink(missing_ok=True)
+    asks = at.call("rotate", SERVICE, "--on-conflict", policy, "--timeout", "30s", "--json", once=str(there))
+    drives, asked = at.driver.run(at.call(*command, stay_in=name, stay_seconds=STAYS, there=str(there)), asks)
+    assert there.exists(), "the process that drives never came to that phase"
     at.assert_one_at_a_time()
     return drives, asked
 

@@ -83,15 +83,17 @@ def test_the_request_for_the_change_is_lost(begin: Begin) -> None:
 
 
 def test_the_change_lands_late_and_another_process_has_gone_on(begin: Begin) -> None:
-    """Who asked is dead, and the next process has asked again, when the first request arrives: it says the same."""
+    """Who asked is dead, and the next process looks and asks again, while the first request arrives: it says the same.
+
+    Where the machine is slow, it has arrived before the look, and is not asked again.
+    """
 
     def tell(strategy: Strategy) -> None:
         story = begin(strategy)
-        story.killed_when(CHANGE[strategy], Fate.HOLD_REQUEST, seconds=0.5)
+        story.killed_when(CHANGE[strategy], Fate.HOLD_REQUEST, seconds=0.8)
         ended = story.run("resume")
         story.proxy.wait()
         assert ended.code == DONE, ended
-        assert _observed(story) == ["answer"]
         died = Fault("log.append", 4, "crash_before")
         assert_same_end(story, simulated(strategy, Fault("target.apply", 1, "late"), died))
 
@@ -131,7 +133,7 @@ def test_the_change_is_delivered_twice(begin: Begin) -> None:
         story.happened(*[Happened(word, Fate.TWICE)] * twice)
         assert ended.code == DONE, ended
         calls = ("target.apply", "target.retire")[:twice]
-        assert_same_end(story, simulated(strategy, *(Fault(call, 1, "late") for call in calls)))
+        assert_same_end(story, simulated(strategy, *(Fault(call, 1, "twice") for call in calls)))
 
     side_by_side(EVERY, tell)
 
@@ -161,6 +163,7 @@ def test_the_network_is_a_black_hole_while_the_candidate_is_verified(begin: Begi
         assert ended.code == ROLLED_BACK, ended
         assert "effect postponed -> rolling_back" in ended.err, "it went back through a black hole"
         assert "safely back on" in ended.err
+        assert "gave no clear answer" in story.run("history", SERVICE).out, "why it went back is told"
         assert story.rotation().automatic
         assert_same_end(story, simulated(strategy, *UNVERIFIED, Fault("target.restore", 1, "error_before")))
 

@@ -21,7 +21,6 @@ from adapters.simulation.world import GRACE
 from engine.credential import Version
 from engine.machine import State
 from engine.plan import Strategy
-from engine.values import Instant
 from tests.integration.proxy import Fate, Happened
 from tests.integration.redis_bench import run, started
 from tests.integration.sites import SERVICE, PostgresSite
@@ -76,9 +75,7 @@ def test_one_of_two_nodes_refuses_the_change(
     assert ended.code == ROLLED_BACK, ended
     assert "keyturn's login may not ACL SETUSER" in ended.err
     assert "accepted by 1 of 2 nodes" in ended.err, "the first node was never changed"
-    lost = (Fault("target.apply", nth, "lost") for nth in (1, 2, 3))
-    blind = (Fault("target.probe", nth, "unknown") for nth in (1, 2))
-    simulation = simulated(Strategy.DUAL, *lost, *blind)
+    simulation = simulated(Strategy.DUAL, *(Fault("target.apply", nth, "partial") for nth in (1, 2, 3)))
     _as_root(second, "ACL", "SETUSER", "default", "+acl")
     assert_same_end(story, simulation)
 
@@ -197,7 +194,7 @@ def test_the_server_is_restored_from_a_backup_in_the_grace_period(begin: Begin) 
         ended = story.run("rollback", SERVICE, "--yes")
         assert ended.code == DONE, ended
         simulation = simulated_grace(strategy)
-        act(simulation, Hand.REVOKE_CURRENT)
+        act(simulation, Hand.RESTORE_TARGET)
         simulated_rollback(simulation)
         assert_same_end(story, simulation)
 
@@ -215,10 +212,8 @@ def test_the_server_is_restored_from_a_backup_after_the_rotation(begin: Begin) -
     assert ended.code == DONE, ended
     simulation = simulated(Strategy.SINGLE)
     simulation.touched = True
-    old = simulation.value("v0-initial")
-    assert old is not None
-    simulation.target.apply(old, tag="restored", deadline=Instant(simulation.clock.at + GRACE))
-    simulation.rotate(to=Version("v0-initial", old.username))
+    act(simulation, Hand.RESTORE_TARGET)
+    simulation.rotate(to=Version("v0-initial", "app"))
     assert_same_end(story, simulation)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.simulation.faults import CALLS, Fault
+from adapters.simulation.faults import CALLS, Fault, kinds_at
 from adapters.simulation.seeds import seeded
 from adapters.simulation.world import ENVIRONMENT, SERVICE, run
 from adapters.targets.memory_options import MemoryOptions
@@ -56,15 +56,19 @@ def test_every_call_has_faults_and_calm_rotations_complete() -> None:
 @pytest.mark.parametrize("strategy", Strategy)
 @pytest.mark.parametrize("before", [{}, {"takeover": True}, {"fresh": True}], ids=["known", "takeover", "fresh"])
 def test_any_single_fault_anywhere(strategy: Strategy, before: dict[str, Any]) -> None:
-    """Every kind of fault at every call of two rotations: the invariants hold and everything ends."""
-    calm = run(strategy, **before)
+    """Every kind of fault at every call of two rotations: the invariants hold and everything ends.
+
+    What is there before is gone after the first rotation: where it is not known, one is made under faults.
+    """
+    wanted = 1 if before else 2
+    calm = run(strategy, rotations_wanted=wanted, **before)
     plans = [
         Fault(call, nth, kind, late=2.0)
-        for call, kinds in CALLS.items()
+        for call in CALLS
         for nth in range(1, calm.faultable[call] + 1)
-        for kind in kinds
+        for kind in kinds_at(call, strategy)
     ]
-    used = sum(len(run(strategy, [fault], **before).used) for fault in plans)
+    used = sum(len(run(strategy, [fault], rotations_wanted=wanted, **before).used) for fault in plans)
     assert used == len(plans), "a planned fault did not happen"
 
 
@@ -98,6 +102,26 @@ def test_crowded_plans_of_seeds() -> None:
     every_kind = {(call, kind) for call, kinds_of in CALLS.items() for kind in kinds_of}
     assert kinds == every_kind, f"faults that never happened: {sorted(every_kind - kinds)}"
     assert len(pairs) >= 50, f"only {len(pairs)} pairs of state and event were seen"
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_stale_look_at_the_store_replaces_nothing(strategy: Strategy) -> None:
+    """A rotation that began from a version of before is given up before the target is touched."""
+    simulation = run(strategy, [Fault("store.versions", 4, "stale")])
+    states = [rotation.state for rotation in simulation.fold.values()]
+    assert states == [State.COMPLETED, State.FAILED, State.COMPLETED]
+    begun, failed, _ = simulation.fold.values()
+    assert (failed.label, failed.attempted) == (begun.label, False)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.DUAL, Strategy.ISSUE])
+def test_a_candidate_that_was_not_taken_away_is_no_rollback(strategy: Strategy) -> None:
+    """The target answers and forgets: beside the old version the candidate still works, and would fill a place."""
+    refused = [Fault("target.verify", nth, "refused") for nth in (1, 2)]
+    simulation = run(strategy, [*refused, Fault("target.restore", 1, "forgotten")], rotations_wanted=1)
+    assert "RollbackRetried -> rolling_back" in simulation.story
+    assert [rotation.state for rotation in simulation.fold.values()] == [State.ROLLED_BACK, State.COMPLETED]
+    assert simulation.values_in_force() == 1
 
 
 def test_the_same_seed_is_the_same_log() -> None:

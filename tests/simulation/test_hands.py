@@ -15,6 +15,8 @@ from tests.simulation.test_mutants import Unguarded
 
 CHANGES = 16
 """Changes of state in two rotations."""
+REVOKING = (Hand.REVOKE_CURRENT, Hand.RESTORE_TARGET)
+"""What may revoke a value that the target made, which nobody can set again."""
 
 
 def in_grace(strategy: Strategy) -> Simulation:
@@ -31,13 +33,23 @@ def in_grace(strategy: Strategy) -> Simulation:
 @pytest.mark.parametrize("strategy", Strategy)
 @pytest.mark.parametrize("hand", Hand)
 def test_anything_by_hand_at_any_moment(strategy: Strategy, hand: Hand) -> None:
-    """Only what the target made, and a person revoked, cannot be put right: it is given up, and a rotation follows."""
-    given_up = 0
+    """Only where a value that the target made was revoked there is nothing that a person could put right."""
+    dead_ends = 0
     for nth in range(1, CHANGES + 1):
         world = run(strategy, deeds=[Deed(nth, hand)], around=Unguarded)
         assert world.touched
-        given_up += world.given_up
-    assert (given_up > 0) is (strategy is Strategy.ISSUE and hand is Hand.REVOKE_CURRENT)
+        dead_ends += world.dead_end
+    assert (dead_ends > 0) is (strategy is Strategy.ISSUE and hand in REVOKING)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+def test_anything_by_hand_just_before_any_call(strategy: Strategy) -> None:
+    """What a call was decided on may be gone by then: from the next outcome on nothing is made worse, and all ends."""
+    calls = [(call, nth) for call, count in run(strategy).faultable.items() for nth in range(1, count + 1)]
+    for hand in Hand:
+        worlds = [run(strategy, deeds=[Deed(nth, hand, call)], around=Unguarded) for call, nth in calls]
+        assert all(world.touched for world in worlds)
 
 
 @pytest.mark.slow

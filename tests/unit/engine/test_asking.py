@@ -24,14 +24,17 @@ def promoted(bench: Bench) -> UUID:
 
 
 def test_where_nobody_was_sent_to_the_candidate_the_stores_are_asked_nothing() -> None:
-    """Going back before promotion touches the target alone, and the old version needs no look before it."""
+    """Going back before promotion touches the target alone, and the old version needs no look before it.
+
+    Behind it both are looked at: the old one works, and the candidate does not any more.
+    """
     bench = Bench(Strategy.DUAL)
     rotation_id = bench.start()
     bench.until("verifying", rotation_id)
     bench.operations().go_back(rotation_id, command="abort")
     bench.calls.clear()
     assert bench.drive(rotation_id).state is State.ROLLED_BACK
-    assert bench.asked("target.", "store.promote") == ["target.restore", "target.probe"]
+    assert bench.asked("target.", "store.promote") == ["target.restore", "target.probe", "target.probe"]
 
 
 def test_what_the_stores_are_told_is_an_attempt_without_a_login_both_ways() -> None:

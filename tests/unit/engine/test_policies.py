@@ -68,6 +68,7 @@ def test_jitter_spreads_over_the_whole_step() -> None:
         (Strategy.DUAL, {"previous": None, "attempts": ASKED, "promotable": True}, False),
         (Strategy.DUAL, {"previous": None, "attempts": REFUSED, "promotable": True}, True),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, False),
+        (Strategy.ISSUE, {"previous": None, "attempts": APPLIED, "label": "v1"}, False),
         (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "kind": Kind.ROLLBACK}, False),
         (Strategy.DUAL, {"previous": None, "kind": Kind.ROLLBACK}, True),
         (Strategy.SINGLE, {"captured": True, "attempts": APPLIED, "kind": Kind.ROLLBACK, "label": "v2"}, True),

@@ -69,6 +69,13 @@ def test_a_rotation_that_waits_for_its_turn_begins_with_being_asked_for() -> Non
     assert then(waiting, e.RotationCancelled(), State.CANCELLED).ended_at == seconds(1)
 
 
+def test_who_asked_for_a_rotation_stays_whoever_begins_it() -> None:
+    requested = e.RotationRequested("app-db", "production", plan(), "host:1")
+    waiting = rotations.start(Fact(ROTATION, 1, AT, "eve", requested, State.WAITING))
+    begun = rotations.evolve(waiting, Fact(ROTATION, 2, seconds(9), "bob", started().body, State.STAGING))
+    assert (begun.actor, begun.started_at) == ("eve", seconds(9))
+
+
 def test_what_a_credential_takes_down_is_no_event_of_a_rotation() -> None:
     with pytest.raises(TypeError, match="VersionRetired is not an event of a rotation"):
         then(rotation(), e.VersionRetired("v1"))

@@ -1,0 +1,162 @@
+"""What runs have gone through, counted: states and events, faults in every effect, faults with every strategy.
+
+Rule: what cannot be covered stands in a table here with its reason, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from adapters.simulation.faults import CALLS, IMPOSSIBLE
+from adapters.simulation.surroundings import BEGIN
+from adapters.simulation.trace import Happening
+from engine.machine import TABLE, State
+from engine.plan import Strategy
+from engine.process import Effect
+
+if TYPE_CHECKING:
+    from adapters.simulation.world import Simulation
+
+# --- states and events ------------------------------------------------------------------------------------------
+
+_REASONS: Final[dict[str, dict[State, str]]] = {
+    "no code hands a candidate to instances, so that no wave is distributed or soaks": {
+        State.DISTRIBUTING: "WaveDistributed",
+        State.SOAKING: "WavePassed RolloutPaused RollbackStarted RotationFailed",
+    },
+    "it does not soak, see above": {State.SOAKING: "OwnerChanged EffectPostponed LoginTried"},
+    "nobody asks for a pause": {
+        State.STAGING: "PauseRequested",
+        State.APPLYING: "PauseRequested",
+        State.VERIFYING: "PauseRequested",
+        State.DISTRIBUTING: "RolloutPaused",
+        State.PAUSED: "RolloutResumed RollbackStarted RotationFailed OwnerChanged EffectPostponed LoginTried",
+    },
+    "nobody waits in a queue": {State.WAITING: "RotationRequested RotationCancelled RotationFailed"},
+    "it is passed through within one append": {
+        State.DISTRIBUTING: "OwnerChanged RollbackStarted RotationFailed EffectPostponed LoginTried",
+    },
+    "there only the log is asked, and an error of the log ends the process": {
+        State.MONITORING: "EffectPostponed RotationFailed LoginTried",
+        State.GRACE: "EffectPostponed RotationFailed LoginTried",
+    },
+    "there no login is tried that may be refused": {State.STAGING: "LoginTried", State.PROMOTING: "LoginTried"},
+    "behind the point of no return the only way is forward": {State.RETIRING: "RotationFailed"},
+    "nobody gives a rollback up, or looks around while it rests": {
+        State.ROLLBACK_FAILED: "RollbackAbandoned LoginTried",
+    },
+    "older versions of keyturn recorded it there": {
+        State.APPLYING: "PreviousCaptured",
+        State.ROLLING_BACK: "AttemptSettled",
+        State.VERIFYING_ROLLBACK: "VerificationFailed",
+    },
+}
+UNREACHED: Final[dict[tuple[State, str], str]] = {
+    (state, event): reason
+    for reason, states in _REASONS.items()
+    for state, events in states.items()
+    for event in events.split()
+}
+"""State and event that the table allows, that no code of this version leads to, and why."""
+
+REACHABLE: Final = frozenset(TABLE) - frozenset(UNREACHED)
+
+# --- faults ---------------------------------------------------------------------------------------------------------
+
+_LOOKS = ("store.read", "log.append")
+EFFECT_CALLS: Final[dict[str, tuple[str, ...]]] = {
+    BEGIN: ("store.versions", *_LOOKS),
+    Effect.STAGE: (*_LOOKS, "store.versions", "store.stage", "store.discard", "target.probe"),
+    Effect.PROBE: (*_LOOKS, "target.probe", "target.retire"),
+    Effect.APPLY: (*_LOOKS, "target.apply", "store.stage"),
+    Effect.VERIFY: (*_LOOKS, "target.verify"),
+    Effect.PROMOTE: (*_LOOKS, "store.promote", "place.publish"),
+    Effect.MONITOR: ("log.append",),
+    Effect.END_GRACE: ("log.append",),
+    Effect.RETIRE: (*_LOOKS, "target.probe", "target.retire", "store.versions", "store.discard"),
+    Effect.RESTORE: (
+        *_LOOKS,
+        "target.probe",
+        "target.retire",
+        "target.restore",
+        "store.versions",
+        "store.promote",
+        "store.discard",
+        "place.publish",
+    ),
+    Effect.VERIFY_ROLLBACK: (*_LOOKS, "target.probe"),
+}
+"""The calls that are made in each effect. `distribute` is passed through within one append, `soak` needs waves."""
+
+EFFECT_FAULTS: Final = frozenset(
+    (effect, call, kind) for effect, calls in EFFECT_CALLS.items() for call in calls for kind in CALLS[call]
+) - frozenset(
+    # What a lost attempt made is revoked: only where the target makes the value, and such a target has one node.
+    (effect, "target.retire", "partial")
+    for effect in (Effect.PROBE, Effect.RESTORE)
+)
+"""Every fault in every effect that makes the call."""
+
+TRIPLES: Final = frozenset(
+    (call, kind, strategy)
+    for call, kinds in CALLS.items()
+    for kind in kinds
+    for strategy in Strategy
+    if (call, kind, strategy) not in IMPOSSIBLE
+)
+"""Every call, kind and strategy that go together."""
+
+
+class Covered(NamedTuple):
+    """How much of something was seen, and what is missing, by name."""
+
+    seen: int
+    total: int
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.seen}/{self.total}"
+
+
+class Ledger:
+    """What the runs that were added went through; each count says how often."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.pairs: Counter[tuple[State, str]] = Counter()
+        self.effect_faults: Counter[tuple[str, str, str]] = Counter()
+        self.triples: Counter[tuple[str, str, Strategy]] = Counter()
+
+    def add(self, world: Simulation) -> None:
+        """Count what a run went through."""
+        self.runs += 1
+        self.pairs.update(world.pairs)
+        for step in world.trace:
+            if step.kind is Happening.FAULT:
+                self.effect_faults[step.detail, step.call, step.name] += 1
+                self.triples[step.call, step.name, world.strategy] += 1
+
+    def transitions(self) -> Covered:
+        """Return how many pairs of state and event were seen, of those that code leads to."""
+        return _covered(self.pairs, REACHABLE)
+
+    def faults(self) -> Covered:
+        """Return how many faults happened in how many effects."""
+        return _covered(self.effect_faults, EFFECT_FAULTS)
+
+    def strategies(self) -> Covered:
+        """Return how many faults happened at which call with how many strategies."""
+        return _covered(self.triples, TRIPLES)
+
+    def unexpected(self) -> list[str]:
+        """Return what was seen although this file says that it cannot be."""
+        strange = [*(set(self.pairs) - REACHABLE), *(set(self.effect_faults) - EFFECT_FAULTS)]
+        return sorted(" ".join(each) for each in strange)
+
+
+def _covered(
+    seen: Counter[tuple[str, ...]] | Counter[tuple[State, str]], wanted: frozenset[tuple[str, ...]]
+) -> Covered:
+    missing = [each for each in wanted if each not in seen]
+    return Covered(len(wanted) - len(missing), len(wanted), tuple(sorted(" ".join(each) for each in missing)))
