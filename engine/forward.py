@@ -36,18 +36,18 @@ def stage(performance: Performance) -> None:
     vacant = _take_over(performance) if rotation.previous is None and rotation.kind is Kind.ROTATION else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
-        _see_what_was_current(performance)
+        _see_label(performance)
         performance.record(e.CandidateReserved())
         return
     value = held or _fresh(performance)
     performance.store.stage(performance.path, rotation.candidate, value)
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
-    _see_what_was_current(performance)
+    _see_label(performance)
     performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
 
 
-def _see_what_was_current(performance: Performance) -> None:
+def _see_label(performance: Performance) -> None:
     """See that the store still calls current what it did when the rotation began, before the target is touched.
 
     That look may have shown what was there before the store's last write; what is replaced, and what can be gone back
@@ -234,7 +234,7 @@ def retire(performance: Performance) -> None:
     rotation = performance.rotation
     current = performance.candidate()
     old = _old(performance)
-    _see_label(performance)
+    _see_promoted(performance)
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
     if rotation.changed_nothing and not _has_left_over(performance):
         performance.record(e.PreviousRetired(refused=False))
@@ -261,7 +261,7 @@ def _has_left_over(performance: Performance) -> bool:
     return any(performance.read(stray.id) is None for stray in strays)
 
 
-def _see_label(performance: Performance) -> None:
+def _see_promoted(performance: Performance) -> None:
     """See that consumers are on the current version before the old one is taken away from them."""
     rotation = performance.rotation
     label = performance.store.versions(performance.path).current

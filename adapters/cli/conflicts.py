@@ -267,20 +267,23 @@ def _still_waiting(session: Session, rotation: Rotation) -> ExitCode:
     withdraws = f"keyturn abort {rotation.id} withdraws it."
     if holder is not None and exit_code(holder) in (ExitCode.PERSON_NEEDED, ExitCode.RESTING):
         code = exit_code(holder)
-        message = f"it waits for rotation {holder.id}, which is {holder.state} and needs you."
+        message = f"it waits for rotation {holder.id}, which is {holder.state} and needs you{_why(holder)}."
         advice = f"{trouble(holder, code)[1].strip()} {withdraws}"
     elif holder is not None and holder.grace is not None and holder.state is State.GRACE:
         message = f"it waits for rotation {holder.id}, which is in grace until {to_text(holder.grace.wall)}."
         advice = f"keyturn resume starts it then; keyturn retire {holder.id} ends the grace period now; {withdraws}"
     elif holder is not None:
-        why = f": {holder.cause.message.rstrip('.')}" if holder.cause and holder.failures else ""
-        message = f"it waits for rotation {holder.id}, which is {holder.state}{why}."
+        message = f"it waits for rotation {holder.id}, which is {holder.state}{_why(holder)}."
         advice = f"keyturn resume drives both on; {withdraws}"
     if session.console.json:
         show_document(session, rotation)
     where = f"{rotation.service} ({rotation.environment}), rotation {rotation.id}"
     session.console.trouble(message, where=where, advice=advice)
     return code
+
+
+def _why(holder: Rotation) -> str:
+    return f": {holder.cause.message.rstrip('.')}" if holder.cause and holder.failures else ""
 
 
 # --- replacing what is open ---------------------------------------------------------------------------------

@@ -59,9 +59,9 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 return ended
             if world.touched:
                 put_right(world, ended)
-                world.dead_end = is_dead_end(world, ended)
-            if world.dead_end:
-                return ended
+                if ended.state in (State.ROLLBACK_FAILED, State.RETIRING) and is_dead_end(world, ended):
+                    operations.abandon(ended.id, reason="simulated operator")
+                    world.given_up += 1
         except Crash:
             world.story.append("the process died")
             world.happened(Happening.DIED, "process")
@@ -93,8 +93,8 @@ def settle(world: Simulation) -> None:
 def lead_on(world: Simulation) -> None:
     """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2).
 
-    A wait for wrong logins of before is waited out. What a person turned off, or did, is a person's to undo: what
-    the target made and a person revoked, nobody can bring back; and see `_has_no_room`.
+    A wait for wrong logins of before is waited out. What a person turned off, or did, is a person's to undo: see
+    `_has_no_room`.
     """
     world.calm = True
     if world.dead_end or _has_no_room(world):
@@ -109,12 +109,12 @@ def lead_on(world: Simulation) -> None:
 def _has_no_room(world: Simulation) -> bool:
     """Tell whether a login holds as many values as it may, of which only a person can take one away.
 
-    Going back by itself is off, or somebody did something by hand; or promotion failed where the store called
-    nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
+    Going back by itself is off, or somebody did something by hand; or the answer to a promotion was lost where the
+    store called nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
     """
     if world.strategy is not Strategy.DUAL or world.values_in_force() < 2:
         return False
-    stuck = any(r.state is State.FAILED and r.promotable and r.label is None for r in world.fold.values())
+    stuck = any(r.state is State.FAILED and r.labelled and r.label is None for r in world.fold.values())
     return world.touched or not world.automatic or stuck or world.kept_unseen
 
 

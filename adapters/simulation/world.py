@@ -95,6 +95,7 @@ class Simulation:
         """It was done between a look and what follows it."""
         self.backups: list[Backup] = []
         self.dead_end = False
+        self.given_up = 0
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()

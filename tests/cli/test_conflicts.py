@@ -212,12 +212,12 @@ def test_behind_one_that_needs_a_person_nobody_waits(folder: Folder) -> None:
 
 
 def test_an_old_version_that_does_not_go_is_not_waited_for_without_end(folder: Folder) -> None:
-    """Exit 8 after the tries of the plan, with what is wrong."""
+    """Exit 5 after the tries of the plan, with what is wrong."""
     in_grace(folder)
     folder.configure("app-db", faults="keep_retired")
-    assert folder.run("retire", "app-db").code == 8
+    assert folder.run("retire", "app-db").code == 5
     done = folder.run("rotate", "app-db", "--on-conflict", "queue")
-    done.refused(8, "which is retiring: proving that", "keyturn resume")
+    done.refused(5, "which is retiring and needs you: proving that", "keyturn resume", "keyturn abort")
 
 
 def test_a_start_that_is_refused_when_its_turn_comes_has_failed(folder: Folder) -> None:

@@ -49,9 +49,9 @@ def test_what_waits_is_withdrawn_with_it(folder: Folder) -> None:
 def test_one_past_the_point_of_no_return_is_driven_to_its_end(folder: Folder) -> None:
     holder = in_grace(folder)
     folder.configure("app-db", faults="keep_retired")
-    assert folder.run("retire", "app-db").code == 8
+    assert folder.run("retire", "app-db").code == 5
     waits = replaced(folder)
-    waits.refused(8, "no new rotation was started", "still retiring")
+    waits.refused(5, "no new rotation was started", "is not retired")
     folder.configure("app-db")
     dry = folder.ok("rotate", "app-db", "--on-conflict", "replace", "--dry-run").out
     assert f"would drive rotation {holder['rotation_id']}, which is retiring, to its end" in dry

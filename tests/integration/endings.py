@@ -152,7 +152,8 @@ def never_retired(folder: Folder) -> Ending:
 def no_way_back(folder: Folder) -> Ending:
     """Revoke the key before at the target, which cannot bring it back."""
     configure(folder, strategy="issue")
-    folder.settled(SERVICE)
+    folder.ok("rotate", SERVICE)
+    folder.ok("retire", SERVICE)
     before = folder.ok("rotate", SERVICE, "--json").document["previous_version"]
     wiring = folder.wiring()
     old = wiring.held_in(SERVICE).read(f"default/{SERVICE}", before)

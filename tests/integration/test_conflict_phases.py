@@ -195,7 +195,7 @@ def test_what_has_failed_is_over_and_in_nobodys_way(policy: str, tmp_path: Path,
     at.assert_sound()
 
 
-@pytest.mark.parametrize("state", ["promoting", "monitoring", "retiring"])
+@pytest.mark.parametrize("state", ["monitoring", "retiring"])
 def test_what_has_no_way_back_is_not_replaced_but_driven_on_where_it_can(
     state: str, tmp_path: Path, drivers: list[Driver]
 ) -> None:
@@ -213,6 +213,16 @@ def test_what_has_no_way_back_is_not_replaced_but_driven_on_where_it_can(
     assert "with no earlier version" in asked.err
     dry = rotate(at, "replace", "--dry-run")
     assert (dry.code, "with no earlier version" in dry.err) == (REFUSED, True), dry
+
+
+def test_until_the_store_was_asked_a_first_rotation_is_replaced(tmp_path: Path, drivers: list[Driver]) -> None:
+    """It calls nothing current yet, so that the value that was added is taken away again."""
+    at = rehearse(tmp_path, drivers[0])
+    at.forget()
+    at.killed("rotate", SERVICE, "--wait-grace", die_in="promoting")
+    asked = rotate(at, "replace")
+    assert (asked.code, at.states()) == (DONE, ["rolled_back", "grace"]), asked
+    ends(at)
 
 
 # --- driven by a live process ----------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def test_who_resumes_beside_a_live_process_does_nothing(strategy: Strategy) -> N
 def test_a_frozen_owner_that_wakes_after_it_was_taken_over_is_fenced() -> None:
     """It makes no call any more, and the rotation ends under the one that took over."""
     fenced = 0
-    for nth in range(1, 40):
+    for nth in range(1, 44):
         world = crowded(Strategy.SINGLE, jobs=[rotate, resume], freezes=[Freeze(0, nth, 300)], seed=2)
         assert all(rotation.state is State.COMPLETED for rotation in world.fold.values())
         fenced += any(step.kind is Happening.STOPPED and step.name == "fenced" for step in world.trace)

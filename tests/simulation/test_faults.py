@@ -107,7 +107,7 @@ def test_crowded_plans_of_seeds() -> None:
 @pytest.mark.parametrize("strategy", Strategy)
 def test_a_stale_look_at_the_store_replaces_nothing(strategy: Strategy) -> None:
     """A rotation that began from a version of before is given up before the target is touched."""
-    simulation = run(strategy, [Fault("store.versions", 4, "stale")])
+    simulation = run(strategy, [Fault("store.versions", 5, "stale")])
     states = [rotation.state for rotation in simulation.fold.values()]
     assert states == [State.COMPLETED, State.FAILED, State.COMPLETED]
     begun, failed, _ = simulation.fold.values()

@@ -33,13 +33,13 @@ def in_grace(strategy: Strategy) -> Simulation:
 @pytest.mark.parametrize("strategy", Strategy)
 @pytest.mark.parametrize("hand", Hand)
 def test_anything_by_hand_at_any_moment(strategy: Strategy, hand: Hand) -> None:
-    """Only where a value that the target made was revoked there is nothing that a person could put right."""
-    dead_ends = 0
+    """Only what the target made, and a person revoked, cannot be put right: it is given up, and a rotation follows."""
+    given_up = 0
     for nth in range(1, CHANGES + 1):
         world = run(strategy, deeds=[Deed(nth, hand)], around=Unguarded)
         assert world.touched
-        dead_ends += world.dead_end
-    assert (dead_ends > 0) is (strategy is Strategy.ISSUE and hand in REVOKING)
+        given_up += world.given_up
+    assert (given_up > 0) is (strategy is Strategy.ISSUE and hand in REVOKING)
 
 
 @pytest.mark.slow
