@@ -14,10 +14,10 @@ from typing import Final, TypeAlias, cast
 from adapters.config.build import Wiring
 from adapters.config.model import Configuration, Service
 from adapters.event_store.sqlite import SqliteEventLog
+from adapters.ownership import FileOwnership
 from adapters.quick_status import LOG_FILE
 from adapters.system import (
     FINGERPRINT_KEY,
-    FileOwnership,
     RandomIds,
     SystemClock,
     SystemEntropy,
@@ -106,7 +106,8 @@ def compose(
     log = SqliteEventLog(state / LOG_FILE, must_exist=True)
     own_folder(state)
     wiring = Wiring(configuration, state)
-    ownership = FileOwnership(state / _LOCKS)
+    clock = SystemClock()
+    ownership = FileOwnership(state / _LOCKS, lease=configuration.lease, clock=clock)
     observers: list[Callable[[Sequence[Recorded]], None]] = []
 
     def observe(recorded: Sequence[Recorded]) -> None:
@@ -115,7 +116,7 @@ def compose(
 
     world = World(
         log=cast("EventLog", wrap("log", log)),
-        clock=SystemClock(),
+        clock=clock,
         ids=RandomIds(),
         entropy=SystemEntropy(),
         bind=_Binder(wiring, wrap, log).bind,

@@ -1,4 +1,4 @@
-"""The machine that keyturn runs on, as the engine's ports: time, ids, randomness, who drives what.
+"""The machine that keyturn runs on, as the engine's ports: time, ids, randomness; and what a state folder must be.
 
 Rule: nothing here knows a service, a store or the command line; it imports nothing that is not in the
 standard library.
@@ -6,20 +6,18 @@ standard library.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import secrets
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from engine.errors import ExitCode, KeyturnError, OwnedElsewhere
+from engine.errors import ExitCode, KeyturnError
 from engine.values import SECOND, Instant, Microseconds, Moment
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -89,67 +87,6 @@ def process_name() -> str:
     except (OSError, IndexError):
         began = str(time.time_ns() // 1_000_000)
     return f"{socket.gethostname()}:{os.getpid()}:{began}"
-
-
-class FileOwnership:
-    """The port `Ownership` for the processes of one machine: a locked file a rotation, while it is driven.
-
-    The kernel lets go of the lock when the process dies, however it dies.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._owner = process_name()
-
-    @property
-    def owner(self) -> str:
-        """Name this process: `host:pid:start`."""
-        return self._owner
-
-    @contextmanager
-    def hold(self, rotation_id: UUID) -> Iterator[Callable[[], None]]:
-        """Hold a rotation while the block runs.
-
-        Raises `OwnedElsewhere` where a live process holds it, `StateFolderUnusable` where nothing can be locked.
-        """
-        path = self._folder / f"{rotation_id}.lock"
-        try:
-            descriptor = self._locked(path, rotation_id)
-        except OSError as error:
-            raise StateFolderUnusable(path=path, why=error.strerror) from error
-        try:
-            yield lambda: None
-        finally:
-            # The name goes first: who opens the file from here on makes a new one.
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
-
-    def _locked(self, path: Path, rotation_id: UUID) -> int:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_named(descriptor, path):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, self._owner.encode(), 0)
-                    return descriptor
-                os.close(descriptor)  # Its holder was just done with it; the name means another file now.
-            except BlockingIOError:
-                owner = os.pread(descriptor, 256, 0).decode(errors="replace")
-                os.close(descriptor)
-                raise OwnedElsewhere(rotation_id=rotation_id, owner=owner or "just started") from None
-            except BaseException:
-                os.close(descriptor)
-                raise
-
-
-def _is_named(descriptor: int, path: Path) -> bool:
-    """Tell whether an open file is still the one that its name leads to."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except FileNotFoundError:
-        return False
 
 
 def own_folder(path: Path) -> None:

@@ -86,9 +86,9 @@ def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
             why=f"it calls {current} current, which this rotation does not know",
             advice="Someone else changed the store: keyturn doctor compares it with the target.",
         )
-    performance.begin_attempt(rotation.previous, "")
-    performance.store.promote(performance.path, rotation.previous, previous, expected=current)
-    publish(performance, previous, version=rotation.previous, places=_written(rotation))
+    until = performance.begin_attempt(rotation.previous, "")
+    performance.store.promote(performance.path, rotation.previous, previous, expected=current, deadline=until)
+    publish(performance, previous, version=rotation.previous, places=_written(rotation), deadline=until)
     performance.record(performance.end_attempt())
     return True
 

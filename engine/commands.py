@@ -292,10 +292,10 @@ def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
 def closing(rotation: Rotation, outcome: State, *, now: Moment) -> e.RotationClosed:
     """Return what a rotation that ends leaves to its credential: attempts and logins that still count."""
     open_attempts = [attempt.fence for attempt in rotation.attempts if not attempt.closed]
-    window = rotation.plan.login_budget.window if rotation.plan.login_budget else Microseconds(0)
+    budget = rotation.plan.login_budget
     return e.RotationClosed(
         rotation_id=rotation.id,
         outcome=outcome,
         fences=tuple(f for f in (*rotation.fences, *open_attempts) if f.limit.left(now)),
-        tries=tuple(use for use in rotation.tries if use.counts_until(window).left(now)),
+        tries=tuple(use for use in rotation.tries if budget and use.counts_until(budget.window).left(now)),
     )

@@ -5,12 +5,16 @@ Rule: the rules of engine/events.py hold here; import the names from there.
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from engine.machine import State
-from engine.values import Deadline, Instant, Microseconds
+from engine.values import SECOND, Deadline, Instant, Microseconds
+
+LATENESS_MAX: Final = Microseconds(30 * SECOND)
+"""How long after its record a login may be tried: a slow disk, a process that stood still for less than a lease."""
 
 
 class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,8 +53,9 @@ class LoginUse(msgspec.Struct, frozen=True, array_like=True):
     uptime: Microseconds = Microseconds(0)
 
     def counts_until(self, window: Microseconds) -> Deadline:
-        """Return when it is `window` ago."""
-        return Deadline(Instant(self.at + window), self.boot, Microseconds(self.uptime + window))
+        """Return when it is `window` ago for certain: it may have been tried a little after it was recorded."""
+        after = window + LATENESS_MAX
+        return Deadline(Instant(self.at + after), self.boot, Microseconds(self.uptime + after))
 
 
 class EventStruct(msgspec.Struct, frozen=True, omit_defaults=True):

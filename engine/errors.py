@@ -143,10 +143,10 @@ class NoRoom(KeyturnError):
 
 
 class OwnedElsewhere(KeyturnError):
-    """Rotation {rotation_id} is being driven by another process ({owner})."""
+    """Rotation {rotation_id} is being driven by another process ({owner}; {lease})."""
 
     exit_code = ExitCode.REFUSED
-    hint = "Wait for it, or stop that process and run: keyturn resume {rotation_id}."
+    hint = "Wait for it, or end that process; keyturn resume {rotation_id} then drives it on."
 
 
 class NoSuchService(KeyturnError):

@@ -18,7 +18,7 @@ from engine.plan import Kind, RetryClass, Strategy
 from engine.policies import destroyable, give_up, judge
 from engine.ports import Probe, Verification
 from engine.process import Effect
-from engine.values import CredentialValue, Form, Microseconds, Secret, deadline_after
+from engine.values import CredentialValue, Form, Instant, Microseconds, Secret, deadline_after
 
 _UNIT: Final = 1 << 53
 _REPLACING: Final = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.SCRIPT)
@@ -40,11 +40,16 @@ def stage(performance: Performance) -> None:
         performance.record(e.CandidateReserved())
         return
     value = held or _fresh(performance)
-    performance.store.stage(performance.path, rotation.candidate, value)
+    performance.store.stage(performance.path, rotation.candidate, value, deadline=_soon(performance))
     if performance.store.capabilities.readable and performance.read(rotation.candidate) != value:
         raise Uncertain(what="staging the candidate", why="the store does not give back what was written")
     _see_label(performance)
     performance.record(e.CandidateStaged(performance.fingerprint(value), vacant=vacant))
+
+
+def _soon(performance: Performance) -> Instant:
+    """Return the deadline of a write that is no attempt: who stood still for so long may have been taken over."""
+    return deadline_after(performance.world.clock.now(), performance.rotation.plan.attempt_window).wall
 
 
 def _see_label(performance: Performance) -> None:
@@ -90,7 +95,7 @@ def _take_over(performance: Performance) -> bool:
     if shown is None or not replaced:
         return sighting.probe is Probe.REFUSED
     version = f"v0-{rotation.id.hex[:6]}"
-    performance.store.stage(performance.path, version, shown)
+    performance.store.stage(performance.path, version, shown, deadline=_soon(performance))
     performance.store.discard(performance.path, version, destroy=False)
     captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
     # Going to an earlier version, the log goes on calling current what it did until that is promoted.
@@ -150,7 +155,8 @@ def apply(performance: Performance) -> None:
     made = performance.target.apply(value, tag=performance.attempt_tag(number), deadline=deadline)
     if value.secret is None:
         performance.attempt = None  # what fails from here is the store: the attempt stays open, its value in doubt
-        performance.store.stage(performance.path, rotation.candidate, made)
+        # In time, or whoever resumes may have revoked it already: it would be held as if it worked.
+        performance.store.stage(performance.path, rotation.candidate, made, deadline=deadline)
         performance.attempt = number
     closed = performance.end_attempt()
     performance.record(closed, _applied(performance, made, observed="answer"))
@@ -197,23 +203,25 @@ def promote(performance: Performance) -> None:
     """
     rotation = performance.rotation
     value = performance.candidate()
-    performance.begin_attempt(rotation.candidate, "")
-    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label)
+    until = performance.begin_attempt(rotation.candidate, "")
+    performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label, deadline=until)
     if rotation.plan.places:
         performance.record(performance.end_attempt())
-        performance.begin_attempt(rotation.candidate, "")
-        publish(performance, value, version=rotation.candidate, places=rotation.plan.places)
+        until = performance.begin_attempt(rotation.candidate, "")
+        publish(performance, value, version=rotation.candidate, places=rotation.plan.places, deadline=until)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])
 
 
-def publish(performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str]) -> None:
+def publish(
+    performance: Performance, value: CredentialValue, *, version: str, places: Sequence[str], deadline: Instant
+) -> None:
     """Write a version to those further places that do not have it yet, recording each."""
     if value.form is Form.VERIFIER:
         return  # a verifier is of no use to a consumer
     for place in performance.places:
         if place.name in places and place.name not in performance.rotation.published:
-            place.publish(value, version=version)
+            place.publish(value, version=version, deadline=deadline)
             performance.record(e.Published(place.name, version))
 
 

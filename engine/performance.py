@@ -18,6 +18,7 @@ from engine import events as e
 from engine import rotation as rotations
 from engine.commands import closing
 from engine.credential import Credential, credential_id
+from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
@@ -223,6 +224,8 @@ class Performance:
         if self.rotation.plan.login_budget is not None:
             now = self.world.clock.now()
             self.record(e.LoginTried(login, now.boot, now.uptime))
+            if not deadline_after(now, LATENESS_MAX).left(self.world.clock.now()):
+                raise Unavailable(what="trying a login", why="recording it took too long to count it by its record")
 
     def can_spend_login(self, login: str) -> bool:
         """Tell whether one more refused login is within the target's budget."""

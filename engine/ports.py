@@ -189,18 +189,27 @@ class SecretStore(Protocol):
         """What it can do."""
         ...
 
-    def stage(self, path: str, version: str, value: CredentialValue) -> None:
-        """Hold `value` durably under `version` and label it pending.
+    def stage(self, path: str, version: str, value: CredentialValue, *, deadline: Instant | None = None) -> None:
+        """Hold `value` durably under `version` and label it pending, before `deadline` or never, if one is given.
 
         The same version with the same value again is done once; with another value it is `Rejected`.
         A store that is not versioned does nothing here.
         """
         ...
 
-    def promote(self, path: str, version: str, value: CredentialValue, *, expected: str | None) -> None:
+    def promote(
+        self,
+        path: str,
+        version: str,
+        value: CredentialValue,
+        *,
+        expected: str | None,
+        deadline: Instant | None = None,
+    ) -> None:
         """Make `version` current and what it replaces previous, if current is `expected` (or `version` already).
 
-        Otherwise `Rejected`. A store that is not versioned writes `value` and ignores `expected`.
+        Otherwise `Rejected`. The change takes effect before `deadline` or never, if one is given. A store that is not
+        versioned writes `value` and ignores `expected`.
         """
         ...
 
@@ -229,8 +238,11 @@ class Place(Protocol):
         """Name the place for the log: `store:key`."""
         ...
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
-        """Write `value` there, durably, in the form that is configured; the same again changes nothing."""
+    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
+        """Write `value` there, durably, in the form that is configured; the same again changes nothing.
+
+        It is written before `deadline` or never, if one is given.
+        """
         ...
 
 

@@ -86,6 +86,7 @@ class Runner:
         epoch = 0
         while True:
             rotation = self._load(rotation_id)
+            held()  # One that was taken over stops here, whatever became of the rotation meanwhile.
             now = self._world.clock.now()
             due = next_effect(rotation, now)
             if due is None or enough(rotation):
@@ -98,7 +99,6 @@ class Runner:
                 continue
             if epoch and rotation.epoch != epoch:
                 raise Fenced(rotation_id=rotation_id)
-            held()
             try:
                 performance = Performance(self._world, rotation, given=given, held=held)
                 if rotation.owner != self._world.owner:

@@ -30,6 +30,10 @@ COMMANDS = {
     "replay": ("replay:replay", "Fold the log again, fact by fact, and print each with the state before and after it."),
     "secret": ("secret:secret", "Read a credential, or put a secret of your own into a store."),
     "exec": ("exec:execute", "Run a command with the current credential in its environment, and nowhere else."),
+    "simulate": (
+        "simulate:simulate",
+        "Rehearse rotations of a service or a strategy in a simulated world that goes wrong; touches nothing.",
+    ),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
     "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),
     "doctor": (

@@ -56,6 +56,14 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
             "steps [{effect, description, on_crash}], waves, refused"
         ),
     ),
+    "keyturn.simulation/1": (
+        "simulate",
+        (
+            "service (null with --strategy), strategy, runs, seed, violations [{invariant, message, seed, runs, steps, "
+            "next}], endings, locked_out_seconds, refresh_seconds, coverage {transitions {covered, total}, faults "
+            "{covered, total}}, seconds, steps (with --story)"
+        ),
+    ),
     "keyturn.audit/1": ("audit verify", "events, ok, first_bad_position, head_hash"),
     "keyturn.event/1": (
         "audit export (a line an event)",

@@ -49,6 +49,12 @@ class NothingNamed(KeyturnError):
     hint = "Name services, or give --all."
 
 
+class NothingToSimulate(NothingNamed):
+    """Neither a service nor a strategy is named."""
+
+    hint = "Name services, give --all, or --strategy, which needs no configuration."
+
+
 class ServiceGone(KeyturnError):
     """Rotation {rotation_id} is {state}, and its service {service} ({environment}) is not in the configuration."""
 

@@ -82,7 +82,9 @@ def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCod
     back = goes_back and not rotation.automatic
     if rests(rotation.state):
         return report(session, rotation, back=back, spending=False)  # asking again must append nothing
-    require_drivable(session.installation, rotation, wait_grace=patience.grace)
+    # Beside a process that drives it nothing is looked at, not even whether it could be driven from here.
+    with session.installation.world.hold(rotation.id):
+        require_drivable(session.installation, rotation, wait_grace=patience.grace)
     return drive(session, rotation.id, patience, back=back)
 
 

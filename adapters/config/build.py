@@ -26,7 +26,7 @@ from engine.errors import NoSuchService, PortError, Rejected
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
-from engine.values import CURRENT, CredentialValue, Form, fingerprint
+from engine.values import CURRENT, CredentialValue, Form, Instant, fingerprint
 
 _DIGEST_LENGTH: Final = 12
 
@@ -46,7 +46,7 @@ class PublishedPlace:
         """`store:key`, as in `Plan.places`."""
         return self.publication.name
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
+    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
         """Make the rendered value current there; the same version in the same form again is the same write once.
 
         In a store with versions, a version has an id for each of its forms: a template, or what it shows of the
@@ -58,12 +58,12 @@ class PublishedPlace:
         rendered = self._rendered(value, version)
         key = self.publication.keys.key
         if not self.store.capabilities.versioned:
-            self.store.promote(key, version, rendered, expected=None)
+            self.store.promote(key, version, rendered, expected=None, deadline=deadline)
             return
         current = self.store.versions(key).current
         form = f"{version}.{self._digest(rendered)}"
-        self.store.stage(key, form, rendered)
-        self.store.promote(key, form, rendered, expected=current)
+        self.store.stage(key, form, rendered, deadline=deadline)
+        self.store.promote(key, form, rendered, expected=current, deadline=deadline)
         self._forget_old(key)
 
     def has(self, value: CredentialValue, *, version: str) -> bool | None:

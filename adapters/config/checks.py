@@ -18,9 +18,16 @@ from adapters.registry import store_adapter
 from engine.adapter import Duration, Reference, TargetAdapter
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
 from engine.plan import Strategy
+from engine.values import SECOND
 
 OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.ISSUE})
 """The strategies with which the old version stays valid beside the new one."""
+
+LEASE_MIN: Final = Duration(2 * SECOND)
+"""A renewal is due every half second then; stalls of a tenth of that are common where disk and processor are shared."""
+
+LEASE_MAX: Final = Duration(3600 * SECOND)
+"""Nothing needs more: a thread renews, so that no step is too long for a lease."""
 
 _NAME: Final = re.compile(NAME_PATTERN)
 _USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
@@ -45,6 +52,16 @@ def check(
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)
     _check_shared_paths(services, report)
+
+
+def check_lease(lease: Duration, report: Report) -> None:
+    """Report a lease that a busy machine could make a process lose that works, or that holds everybody up."""
+    if lease.microseconds < LEASE_MIN.microseconds:
+        message = "a process that works renews this four times over, and on a busy machine that may come late."
+        report.error(("lease",), message, f"Give it {LEASE_MIN} at least.")
+    elif lease.microseconds > LEASE_MAX.microseconds:
+        message = "a process that stands still would keep what it drives for all of this."
+        report.error(("lease",), message, f"Give it {LEASE_MAX} at most; a step may take longer than the lease.")
 
 
 def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:

@@ -49,18 +49,21 @@ def parse(raw: bytes, *, path: Path, shown: str = "") -> Configuration:
 
 
 def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
-    struct(root, structure(FileKeys), (), report, refused.REFUSED)
+    made = struct(root, structure(FileKeys), (), report, refused.REFUSED)
     # What is wrong at the top does not hide what is wrong below it.
     given: Mapping[str, Any] = root if isinstance(root, dict) else {}
     stores = _entries(given.get("secretStores"), ("secretStores",), _store, report)
     services = _entries(given.get("services"), ("services",), _service, report)
     checks.check(stores, services, given, report)
     state = given.get("state")
+    lease = made.lease if isinstance(made, FileKeys) else FileKeys(version=1).lease
+    checks.check_lease(lease, report)
     return Configuration(
         path=path,
         state=_state(state, path.parent, report) if isinstance(state, str) else None,
         stores=stores,
         services=services,
+        lease=lease.microseconds,
         problems=tuple(report.notes),
     )
 

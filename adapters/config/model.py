@@ -17,6 +17,7 @@ from adapters.config.schema import Credential, Publish, Rotation
 from adapters.config.templates import GO_NAMES, PublishTemplate
 from engine.adapter import Reference
 from engine.plan import Strategy
+from engine.values import Microseconds
 
 ALWAYS_KNOWN = ("username", "password", "service", "environment", "version")
 """The names that every template may use."""
@@ -73,6 +74,8 @@ class Configuration:
     """The state folder of the file, absolute; None where it names none."""
     stores: Mapping[str, Store]
     services: Mapping[str, Service]
+    lease: Microseconds
+    """How long a process that stands still keeps what it drives."""
     problems: tuple[Problem, ...] = ()
     """What is legal and still worth knowing; whatever is wrong is raised as `ConfigInvalid` instead."""
 

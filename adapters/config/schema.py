@@ -197,6 +197,10 @@ class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The version of this format."""
     state: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """The state folder; without it the user's data folder. `--state` and `KEYTURN_STATE` go first."""
+    lease: Duration = Duration(30 * SECOND)
+    """How long a process that is stopped keeps a rotation that it drives, before another one may take it over: `2s` \
+to `1h`. One that works keeps it however long a step takes, because a thread of it renews the lease four times over; \
+one that died loses it at once."""
     secretStores: dict[str, Any] = {}  # noqa: N815 - the key as it is written
     """The stores by name."""
     services: dict[str, Any] = {}

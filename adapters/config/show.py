@@ -21,6 +21,7 @@ def effective(configuration: Configuration) -> dict[str, Any]:
     return {
         "version": 1,
         "state": None if configuration.state is None else str(configuration.state),
+        "lease": str(Duration(configuration.lease)),
         "secretStores": stores,
         "services": {service.name: _service(service) for service in configuration.services.values()},
     }

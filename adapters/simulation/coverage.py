@@ -6,6 +6,8 @@ Rule: what cannot be covered stands in a table here with its reason, and nowhere
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from adapters.simulation.faults import CALLS, IMPOSSIBLE
@@ -155,8 +157,6 @@ class Ledger:
         return sorted(" ".join(each) for each in strange)
 
 
-def _covered(
-    seen: Counter[tuple[str, ...]] | Counter[tuple[State, str]], wanted: frozenset[tuple[str, ...]]
-) -> Covered:
+def _covered(seen: Container[object], wanted: AbstractSet[tuple[str, ...]]) -> Covered:
     missing = [each for each in wanted if each not in seen]
     return Covered(len(wanted) - len(missing), len(wanted), tuple(sorted(" ".join(each) for each in missing)))

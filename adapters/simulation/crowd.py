@@ -215,7 +215,9 @@ class Crowd:
         held = self._leases.get(rotation_id)
         if held is not None and held.member is not member:
             if not self._has_run_out(held):
-                raise OwnedElsewhere(rotation_id=rotation_id, owner=held.member.process.owner)
+                raise OwnedElsewhere(
+                    rotation_id=rotation_id, owner=held.member.process.owner, lease="its lease is simulated"
+                )
             self.world.happened(Happening.TAKEN_OVER, held.member.process.owner, owner=member.process.owner)
         lease = self._leases[rotation_id] = Lease(member, member.lives)
         try:

@@ -1,20 +1,19 @@
 """The invariants of the design, as predicates over target, stores, log and clock.
 
-I1 to I9 are judged here; I11 and I12 at the end of a run; L1 by the driver in world.py.
+I1 to I8 are judged here; I9, I11 and I12 at the end of a run; L1 by the driver in world.py.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from adapters.simulation.faults import WRITES
 from engine import events as e
-from engine.facts import Fact, encode
+from engine.facts import Fact
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.rotation import Rotation
+from engine.values import CredentialValue
 
 if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
@@ -26,6 +25,8 @@ class Violation(AssertionError):
 
 def check_world(world: Simulation) -> None:
     """What must hold between any two calls."""
+    if world.consumers is not None:
+        world.consumers.look()
     if world.touched:
         _check_nothing_worse(world)
     else:
@@ -41,16 +42,23 @@ def check_logins(world: Simulation) -> None:
 
 
 def _check_untouched(world: Simulation) -> None:
-    """I1, I2, I3 and I7: nothing is lost, nobody is locked out, nothing is in force that no store holds."""
+    """I1, I2, I3 and I7: nothing is lost, nobody is locked out, nothing is in force that no store holds.
+
+    All of it is a function of what the store holds, what is in force, which attempts are open and how many rotations
+    began: where these are as they were when they were judged last, the verdict is the same.
+    """
     held = world.store.versions(world.path)
-    values = []
-    for version in held.versions:
-        value = world.value(version)
-        assert value is not None, "a store lists a version that it does not hold"
-        values.append(value)
+    values = [_value(world, version) for version in held.versions]
+    tags = _open_tags(world) if world.capabilities.issues_value else set()
+    in_force = [value.mark for _, value in world.target.strangers(())]
+    # The values that were seen are kept, so that no other one can be in the place of one of them.
+    seen = (held, [id(value) for value in values], in_force, tags, len(world.fold))
+    if seen == world.judged:
+        return
+    for version, value in zip(held.versions, values, strict=True):
         if world.seen_values.setdefault(version, value) != value:
             raise Violation(f"I7: the value of {version} changed")
-    for version in set(world.seen_values) - set(held.versions) - world.gone:
+    for version in sorted(set(world.seen_values) - set(held.versions) - world.gone):
         world.gone.add(version)
         if world.target.accepts(world.seen_values[version]):
             raise Violation(f"I7: {version} left the store, and the target accepts it")
@@ -62,16 +70,20 @@ def _check_untouched(world: Simulation) -> None:
     has_begun = not world.fresh or held.current is not None
     if has_begun and not any(world.target.accepts(value) for value in values):
         raise Violation("I1: nothing that a store holds is accepted")
-    strangers = world.target.strangers(values)
-    if world.capabilities.issues_value:
-        tags = _open_tags(world)
-        strangers = [(login, value) for login, value in strangers if value.tag not in tags]
+    strangers = [(login, value) for login, value in world.target.strangers(values) if value.tag not in tags]
     if strangers:
         raise Violation(f"I2: the target accepts what no store holds: {strangers}")
     current = world.value(held.current)
     overlap = world.fold and all(r.plan.overlap for r in world.fold.values())
     if overlap and current is not None and not world.accepts(current):
         raise Violation(f"I3: {held.current}, which the store calls current, is not accepted")
+    world.judged = seen
+
+
+def _value(world: Simulation, version: str) -> CredentialValue:
+    value = world.value(version)
+    assert value is not None, "a store lists a version that it does not hold"
+    return value
 
 
 def _check_nothing_worse(world: Simulation) -> None:
@@ -150,11 +162,7 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
 
 
 def check_fact(world: Simulation, fact: Fact) -> None:
-    """I4 and I9 of every fact, and I5 of what it claims."""
-    raw = encode(fact) + msgspec.json.encode(fact)
-    for value in world.seen_values.values():
-        if value.revealed().encode() in raw:
-            raise Violation("I9: a secret stands in the log")
+    """I4 of every fact, and I5 of what it claims."""
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
     rotation = world.fold.get(fact.originator_id)
@@ -188,17 +196,19 @@ def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
 
 
 def check_end(world: Simulation, *, led_on: bool = False) -> None:
-    """What the store calls current works, the chain is whole, and the dual slots are not littered.
+    """What the store calls current works, readers missed nothing, and the dual slots are not littered.
 
     `led_on`: a rotation completed that nobody was about.
     """
+    if world.follower is not None:
+        world.follower.check_end()
     current = world.value(world.store.versions(world.path).current)
     last = list(world.fold.values())[-1] if world.fold else None
     if world.touched and not led_on:
         return  # what was done by hand last, keyturn had no occasion to see
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
     if current is not None and not has_failed and not world.accepts(current):
-        raise Violation("the store's current version is not accepted at the end")
+        raise Violation("I3: the store's current version is not accepted at the end")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
         # Keys of before are nobody's to revoke, and neither is what somebody added by hand.
@@ -208,7 +218,14 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
             and not (world.takeover and last.plan.strategy is Strategy.ISSUE)
         )
         if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
-            raise Violation("values besides the current one are in force after a completed rotation")
+            raise Violation("I5: values besides the current one are in force after a completed rotation")
+
+
+def check_log(world: Simulation) -> None:
+    """I9 and I11, once at the end of a run: facts are only added, and so are the values that may not stand in them."""
+    raw = world.log.raw()
+    if any(value.revealed().encode() in raw for value in world.seen_values.values()):
+        raise Violation("I9: a secret stands in the log")
     verdict = world.log.verify()
     if not verdict.ok:
         raise Violation(f"I11: the chain is broken at {verdict.first_bad_position}")

@@ -13,7 +13,7 @@ import msgspec
 from adapters.stores.memory import MemoryStore
 from adapters.stores.shelf import Shelf
 from engine.ports import StoreCapabilities
-from engine.values import CredentialValue
+from engine.values import CredentialValue, Instant
 
 
 class StoreKind(StrEnum):
@@ -33,9 +33,17 @@ class BlindStore(MemoryStore):
         """Everything but compare-and-set."""
         return msgspec.structs.replace(super().capabilities, compare_and_set=False)
 
-    def promote(self, path: str, version: str, value: CredentialValue, *, expected: str | None) -> None:
+    def promote(
+        self,
+        path: str,
+        version: str,
+        value: CredentialValue,
+        *,
+        expected: str | None,
+        deadline: Instant | None = None,
+    ) -> None:
         """Make `version` current, whatever was."""
-        super().promote(path, version, value, expected=self.versions(path).current)
+        super().promote(path, version, value, expected=self.versions(path).current, deadline=deadline)
 
 
 STORES = {StoreKind.FULL: MemoryStore, StoreKind.BLIND: BlindStore}
@@ -71,7 +79,7 @@ class RememberedPlace:
         self.value: CredentialValue | None = None
         self.version: str | None = None
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
+    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
         """Remember the value."""
         self.value, self.version = value, version
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from adapters.simulation import people
 from adapters.simulation.faults import CHANGING, STORE_WRITES, WRITES, Fault
 from adapters.simulation.hands import BACKUPS, act, back_up
-from adapters.simulation.invariants import check_fact, check_logins, check_world, check_write
+from adapters.simulation.invariants import Violation, check_fact, check_logins, check_world, check_write
 from adapters.simulation.nodes import Nodes
 from adapters.simulation.shelves import image_of
 from adapters.simulation.surroundings import Process, SimulatedClock
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = (e.StateChange, e.EffectPostponed, e.VerificationFailed, e.OwnerChanged)
 """The facts that say how an effect went, or who goes on: what follows is decided on another look."""
 
+CALLS_MAX: Final = 5_000
+"""Calls a world may see: more means that something is tried for ever; a run of many faults makes some hundreds."""
+
 
 class Watch:
     """The watcher of the ports of one world."""
@@ -44,6 +47,7 @@ class Watch:
         """The change of state after which a stale answer was given last."""
         self.crowd: Crowd | None = None
         """The processes, where several run at once."""
+        self._calls = 0
         self._world = world
         self._limited: dict[str, tuple[Fault, int]] = {}
         self._shelf_before: Shelf | None = None
@@ -55,6 +59,9 @@ class Watch:
             self.crowd.at_call(process, call)
         self.clock.wait(Microseconds(1000))
         self._world.calls[call] += 1
+        self._calls += 1
+        if self._calls > CALLS_MAX:
+            raise Violation(f"L1: no end after {CALLS_MAX} calls")
         self._world.faultable[call] += not self._world.calm
         check_write(self._world, call, args, kwargs)
         if self._world.deeds:
@@ -93,8 +100,13 @@ class Watch:
             self._accounts_before = [accounts.image() for accounts in self._world.accounts]
 
     def leave(self, call: str) -> None:
-        """Check what must hold between any two calls; a call that only reads leaves it as it was checked before."""
-        if call in CHANGING:
+        """Check what must hold between any two calls; a call that only reads leaves it as it was checked before.
+
+        So does an append: of what is judged it changes which attempts are open, and that matters where the target makes
+        its values. What lands late in between, or is done by hand, is checked as well.
+        """
+        only_recorded = call == "log.append" and not self._world.capabilities.issues_value and not self._world.touched
+        if call in CHANGING and not only_recorded:
             check_world(self._world)
         elif call.startswith("target."):
             check_logins(self._world)
@@ -168,6 +180,8 @@ class Watch:
         """Fold facts as they are appended, and check what they claim."""
         for item in recorded:
             self._note(item.fact)
+        if self._world.follower is not None:
+            self._world.follower.follow()
         if any(isinstance(item.fact.body, _OUTCOMES) for item in recorded):
             self._world.is_unseen = False
             if any(deed.hand in BACKUPS for deed in self._world.deeds):
@@ -176,6 +190,8 @@ class Watch:
             self._world.changes += 1
             if self._world.deeds:
                 self._do_by_hand("", self._world.changes)
+        for onlooker in self._world.onlookers:
+            onlooker(recorded)
 
     def _do_by_hand(self, call: str, nth: int) -> None:
         """Do what is to be done by hand at this moment, unless a lost call may still land.
@@ -199,5 +215,16 @@ class Watch:
             self._world.pairs.add((before.state if before else State.WAITING, name))
             self._world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
             self._world.story.append(f"{name} -> {fact.state}")
-        self._world.trace.append(Step(self.clock.at, Happening.FACT, name, fact.state or "", fact.actor))
+        state = fact.state or ""
+        self._world.trace.append(Step(self.clock.at, Happening.FACT, name, state, detail=self._detail(fact.body)))
         check_fact(self._world, fact)
+
+    def _detail(self, body: e.Event) -> str:
+        """Return what is worth knowing of a fact besides its name."""
+        match body:
+            case e.CandidateApplied():
+                return body.observed
+            case e.RotationStarted():
+                return f"{self._world.values_in_force()} in force"
+            case _:
+                return ""

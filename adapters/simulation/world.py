@@ -12,10 +12,15 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from uuid import UUID
 
-from adapters.event_store.memory import MemoryEventLog
+from msgspec.structs import replace
+
 from adapters.simulation import processes
+from adapters.simulation.consumers import Consumers
 from adapters.simulation.faults import Fault
+from adapters.simulation.follower import Follower
 from adapters.simulation.hands import Backup, Deed, back_up
+from adapters.simulation.invariants import check_log
+from adapters.simulation.log import SimulatedLog
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
 from adapters.simulation.shelves import STORES, RememberedPlace, StoreKind
@@ -25,6 +30,7 @@ from adapters.simulation.watch import Watch
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine.credential import Version
+from engine.facts import Recorded
 from engine.machine import ENDED, State
 from engine.performance import Binding, World
 from engine.plan import Plan, Strategy
@@ -52,9 +58,12 @@ class Simulation:
         options: MemoryOptions | None = None,
         automatic: bool = True,
         deeds: Sequence[Deed] = (),
+        policy: Plan | None = None,
         around: Callable[[Any], Any] = lambda target: target,
         nodes: int = 1,
         store: StoreKind = StoreKind.FULL,
+        consumers: Sequence[Microseconds] = (),
+        follows: bool = False,
     ) -> None:
         self.strategy = strategy
         self.faults: list[Fault] = list(faults)
@@ -62,10 +71,12 @@ class Simulation:
         self.seed = seed
         self.takeover = takeover
         self.fresh = fresh
-        self.automatic = automatic
+        self.policy = policy
+        """The policy of every rotation; None is `plan`'s own."""
+        self.automatic = policy.rollback_automatic and policy.rollback_on_verification_failure if policy else automatic
         self.clock = SimulatedClock()
         self.entropy = SeededEntropy(seed)
-        self.log = MemoryEventLog()
+        self.log = SimulatedLog()
         self.store_kind = store
         self.store = STORES[store]()
         self.place = RememberedPlace()
@@ -77,11 +88,16 @@ class Simulation:
         self.capabilities = self.target.capabilities
         self.shows = options is not None and options.shows_restorable and self.capabilities.values_max == 1
         """What is replaced at the target can be captured before."""
+        self.is_eventual = options is not None and options.eventual > 0
         self._begin_notes()
         self.watch = Watch(self)
         self._worlds = 0
         self.initial = None if fresh else self._begin()
         self.backups.append(back_up(self))
+        self.consumers = Consumers(self, consumers) if consumers else None
+        """How often each of those reads who use the credential, where there are any."""
+        self.clock.passing = self.consumers.advance if self.consumers else None
+        self.follower = Follower(self) if follows else None
 
     def _begin_notes(self) -> None:
         """Begin to note what is done and seen: nothing was yet."""
@@ -100,11 +116,15 @@ class Simulation:
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
         self.used: set[Fault] = set()
+        self.onlookers: list[Callable[[Sequence[Recorded]], None]] = []
+        """Told of every append, after it was folded and checked."""
         self.story: list[str] = []
         self.trace: list[Step] = []
         self.pairs: set[tuple[State, str]] = set()
         self.seen_values: dict[str, CredentialValue] = {}
         self.gone: set[str] = set()
+        self.judged: object = None
+        """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
         self.forgot_orphan = False
@@ -142,6 +162,9 @@ class Simulation:
         secret = None if self.capabilities.issues_value else Secret("canary-initial-0123456789abcdef")
         wanted = CredentialValue(self.logins[0], secret)
         value = self.target.apply(wanted, tag="before", deadline=Instant(self.clock.at + 10**12))
+        for accounts in self.accounts:
+            for login in accounts.accounts.logins.values():
+                login.behind = 0  # that was long ago: everybody sees it
         if not self.takeover:
             self.store.stage(PATH, "v0-initial", value)
             self.store.promote(PATH, "v0-initial", value, expected=None)
@@ -167,8 +190,12 @@ class Simulation:
 
     @property
     def is_misled(self) -> bool:
-        """A stale answer was given since the last change of state, so that what was observed is not what is there."""
-        return self.watch.stale_since == self.changes
+        """A stale answer was given since the last change of state, so that what was observed is not what is there.
+
+        Or a target that shows changes late forgot one: it shows and says what is not so.
+        """
+        forgot = self.is_eventual and any(fault.kind == "forgotten" for fault in self.used)
+        return self.watch.stale_since == self.changes or forgot
 
     def accepts(self, value: CredentialValue) -> bool:
         """Tell whether a consumer can log in with a value, whichever node it comes to."""
@@ -252,6 +279,9 @@ class Simulation:
 
     def plan(self) -> Plan:
         """Return the plan of a rotation here."""
+        if self.policy is not None:
+            places = (self.place.name,) if self.policy.places else ()
+            return replace(self.policy, store="memory", path=PATH, places=places)
         overlap = self.strategy in (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
         return Plan(
             strategy=self.strategy,
@@ -279,6 +309,7 @@ class Simulation:
     def lead_on(self) -> None:
         """With no more faults and nobody about, one more rotation completes: no history is a dead end (L2)."""
         processes.lead_on(self)
+        check_log(self)
 
 
 def _is_partial(faults: Sequence[Fault]) -> bool:

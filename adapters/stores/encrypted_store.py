@@ -20,7 +20,7 @@ from adapters.stores.refusals import NewerFormat, WrongKey
 from adapters.stores.shelf import Shelf, check_names, check_value
 from engine.errors import PortError
 from engine.ports import Finding, Holdings, Severity, StoreCapabilities
-from engine.values import CredentialValue, Form, Secret
+from engine.values import CredentialValue, Form, Instant, Secret
 
 _CAPABILITIES = StoreCapabilities(versioned=True, compare_and_set=True, label_switch=True, readable=True)
 
@@ -53,17 +53,25 @@ class EncryptedFileStore:
         """Everything."""
         return _CAPABILITIES
 
-    def stage(self, path: str, version: str, value: CredentialValue) -> None:
+    def stage(self, path: str, version: str, value: CredentialValue, *, deadline: Instant | None = None) -> None:
         """Hold `value` durably under `version` and label it pending."""
         check_names(path, version)
         check_value(version, value)
-        self._change(path, lambda shelf: shelf.stage(version, value))
+        self._change(path, lambda shelf: shelf.stage(version, value), deadline=deadline)
 
-    def promote(self, path: str, version: str, value: CredentialValue, *, expected: str | None) -> None:
+    def promote(
+        self,
+        path: str,
+        version: str,
+        value: CredentialValue,
+        *,
+        expected: str | None,
+        deadline: Instant | None = None,
+    ) -> None:
         """Make `version` current where current is `expected` or `version` already, else `Rejected`."""
         check_names(path, version)
         check_value(version, value)
-        self._change(path, lambda shelf: shelf.promote(version, value, expected=expected))
+        self._change(path, lambda shelf: shelf.promote(version, value, expected=expected), deadline=deadline)
 
     def read(self, path: str, version: str) -> CredentialValue | None:
         """Return the value of a version or of a label; None where there is none."""
@@ -100,7 +108,7 @@ class EncryptedFileStore:
         shelves, _ = self._open(opened.content, what=what)
         return shelves.get(path, Shelf())
 
-    def _change(self, path: str, change: Callable[[Shelf], bool]) -> None:
+    def _change(self, path: str, change: Callable[[Shelf], bool], *, deadline: Instant | None = None) -> None:
         what = f"writing {self._path}"
         files.make_folder(self._path.parent, what=what)
         with files.locked(self._path, what=what):
@@ -112,7 +120,7 @@ class EncryptedFileStore:
             if change(shelves.setdefault(path, Shelf())):
                 recipe = recipe or self._key.fresh()
                 content = envelope.seal(_encode(shelves), key=recipe, master=self._master_key(recipe))
-                files.replace(self._path, content, what=what)
+                files.replace(self._path, content, what=what, deadline=deadline)
             elif opened is not None:
                 files.confirm(self._path, what=what)
 

@@ -21,7 +21,7 @@ from adapters.stores.text_edit import CannotCarry
 from engine.adapter import StoreAdapter, StoreContext
 from engine.errors import PortError, Rejected
 from engine.ports import Finding, Holdings, SecretStore, Severity, StoreCapabilities
-from engine.values import CURRENT, CredentialValue, Secret
+from engine.values import CURRENT, CredentialValue, Instant, Secret
 
 FormatName: TypeAlias = Literal["dotenv", "json", "yaml"]
 
@@ -69,10 +69,18 @@ class EnvFileStore:
         """Readable, and nothing else: no versions, no compare-and-set."""
         return _CAPABILITIES
 
-    def stage(self, path: str, version: str, value: CredentialValue) -> None:
+    def stage(self, path: str, version: str, value: CredentialValue, *, deadline: Instant | None = None) -> None:
         """Do nothing: a file has only a current value."""
 
-    def promote(self, path: str, version: str, value: CredentialValue, *, expected: str | None) -> None:
+    def promote(
+        self,
+        path: str,
+        version: str,
+        value: CredentialValue,
+        *,
+        expected: str | None,
+        deadline: Instant | None = None,
+    ) -> None:
         """Put the secret of `value` at the key `path`, durably; where it stands there already, nothing is written.
 
         `expected` means nothing to a file. Raises `Rejected` where the format cannot carry the value.
@@ -89,8 +97,8 @@ class EnvFileStore:
             if opened is not None and edited is None:
                 files.confirm(file, what=what)
             elif edited is not None:
-                content = (mark + edited).encode()
-                files.replace(file, content, what=what, like=opened.status if opened else None)
+                content, like = (mark + edited).encode(), opened.status if opened else None
+                files.replace(file, content, what=what, like=like, deadline=deadline)
 
     def read(self, path: str, version: str) -> CredentialValue | None:
         """Return the current value, without a username; None for every other version, and where it is no text."""

@@ -18,7 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.stores.deadlines import require_time, wall_time
 from engine.errors import PortError, Rejected, Unavailable, Uncertain
+from engine.values import Instant
 
 LOCK_SECONDS_MAX = 10.0
 """A writer holds the lock for some milliseconds; one that is frozen must not freeze us too."""
@@ -85,9 +87,13 @@ def read(path: Path, *, what: str) -> Opened | None:
             return Opened(file.read(), status)
 
 
-def replace(path: Path, content: bytes, *, what: str, like: os.stat_result | None = None) -> None:
+def replace(
+    path: Path, content: bytes, *, what: str, like: os.stat_result | None = None, deadline: Instant | None = None
+) -> None:
     """Put `content` in the place of `path`, durably: after a crash the old or the new file is there, whole.
 
+    Where `deadline` has passed nothing happens. Who stands still from here to the rename holds `locked(path)`, so that
+    nobody else has written before.
     The new file has mode 0600, or owner, group, mode and access list of the old one where `like` is its status.
     The caller holds `locked(path)`, so that a temporary file found here is one that a killed process left.
     """
@@ -97,8 +103,9 @@ def replace(path: Path, content: bytes, *, what: str, like: os.stat_result | Non
             temporary.unlink()
         try:
             _write(temporary, content, path=path, like=like)
+            require_time(deadline, now=wall_time(), what=what)
             temporary.rename(path)
-        except OSError:
+        except (OSError, Unavailable):
             with suppress(OSError):
                 temporary.unlink()
             raise

@@ -70,9 +70,10 @@ class Shelf:
 
     def read(self, version: str) -> CredentialValue | None:
         """Return the value of a version or of a label; None where there is none."""
-        labels = {CURRENT: self.current, PENDING: self.pending, PREVIOUS: self.previous}
-        wanted = labels.get(version, version)
-        return None if wanted is None else self.values.get(wanted)
+        if version not in LABELS:
+            return self.values.get(version)
+        labelled = {CURRENT: self.current, PENDING: self.pending, PREVIOUS: self.previous}[version]
+        return None if labelled is None else self.values.get(labelled)
 
     def holdings(self) -> Holdings:
         """Return the version ids, oldest first, and the labels."""

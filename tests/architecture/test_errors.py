@@ -75,8 +75,9 @@ def _found(source: Source, names: set[str], *, skipping: Collection[str] = ()) -
 
 @pytest.mark.parametrize("source", sources(*PRODUCT), ids=str)
 def test_a_mistake_of_ours_is_never_caught(source: Source) -> None:
-    """`assert` tells a bug, and a bug is to be seen."""
-    assert not _found(source, {"AssertionError"})
+    """`assert` tells a bug, and a bug is to be seen. The simulator's work is to find it, and tells by which seed."""
+    if source.path != "adapters/simulation/scenario.py":
+        assert not _found(source, {"AssertionError"})
 
 
 @pytest.mark.parametrize("source", sources(*PRODUCT), ids=str)

@@ -51,6 +51,7 @@ COMMAND_OPTIONS = {
     "audit export": set(),
     "machine": {"--format"},
     "doctor": {"--repair", "--yes", "--dry-run", "--reason"},
+    "simulate": {"--all", "--strategy", "--runs", "--seed", "--faults", "--story", "--refresh", "--jobs"},
     "adapters": set(),
 }
 """Every command and the options that it has besides those that all share."""
@@ -61,6 +62,7 @@ CHOICES = {
     ("rotate", "--on-conflict"): ["reject", "queue", "replace", "concurrent"],
     ("secret get", "--field"): ["username", "password", "url"],
     ("machine", "--format"): ["mermaid", "table", "json"],
+    ("simulate", "--strategy"): ["single", "alternating", "dual", "issue", "script"],
 }
 
 EXIT_CODES = {

@@ -7,6 +7,7 @@ process sets `persistent = False`.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,59 +15,30 @@ from typing import TypeAlias
 
 import pytest
 
-from engine.errors import PortError, Rejected
+from engine.errors import PortError, Rejected, Unavailable
 from engine.ports import Holdings, SecretStore
-from engine.values import CURRENT, LABELS, PENDING, PREVIOUS, CredentialValue, Form, Secret
+from engine.values import CURRENT, LABELS, PENDING, PREVIOUS, SECOND, CredentialValue, Form, Instant, Secret
+from tests.contract.awkward import AWKWARD, STRANGE_PATHS
 
 OpenStore: TypeAlias = Callable[[], SecretStore]
 
 PATH = "production/app-db"
 KEY = "DATABASE_URL"
 
-AWKWARD = {
-    "spaces": " canary with  spaces ",
-    "single quote": "canary'quote",
-    "double quote": 'canary"quote',
-    "both quotes": "canary'\"quotes",
-    "backslash": "canary\\n\\\\back\\slash",
-    "backslash at the end": "canary\\",
-    "newline": "canary\nline\n",
-    "carriage return": "canary\r\nline\r",
-    "tab and escape": "canary\t\x1b[31m",
-    "NUL": "canary\0nul",
-    "dollar": "canary$HOME$(id)",
-    "braces": "canary${HOME}",
-    "backtick": "canary`id`",
-    "hash": "canary #not a comment",
-    "equals and colon": "canary=a: b",
-    "percent and template": "canary%s{{ x }}",
-    "unicode": "canary-пароль-密碼-🔑",
-    "line separators": "canary\u0085\u2028\u2029",
-    "byte order mark": "\ufeffcanary",
-    "like a number": "0123456789",
-    "like a word": "null",
-    "long": "canary" * 5_000,
-}
-"""Values that some format or shell gets wrong."""
-
-STRANGE_PATHS = [
-    "../../../etc/passwd",
-    "/etc/passwd",
-    "..",
-    "a/../../b",
-    "C:\\x",
-    "~root",
-    "%2e%2e/x",
-    "путь/密",
-    "a b",
-    "$HOME",
-]
-"""Names that would lead somewhere if a store took them for a place in a file system."""
-
 
 def credential(secret: str, username: str = "app") -> CredentialValue:
     """Return a plain value."""
     return CredentialValue(username, Secret(secret))
+
+
+def soon() -> Instant:
+    """Return a deadline that a test does not miss."""
+    return Instant(time.time_ns() // 1_000 + 60 * SECOND)
+
+
+def just_now() -> Instant:
+    """Return a deadline that has passed."""
+    return Instant(time.time_ns() // 1_000)
 
 
 def shown(error: BaseException) -> str:
@@ -105,6 +77,17 @@ class VersionedStoreContract:
         assert store.versions(PATH) == Holdings(("v1",), pending="v1")
         assert store.read(PATH, "v1") == store.read(PATH, PENDING) == credential("canary-1")
         assert store.read(PATH, CURRENT) is None
+
+    def test_a_change_whose_deadline_has_passed_is_not_made(self, store: SecretStore) -> None:
+        """A process that stood still for too long changes nothing when it goes on; one in time does."""
+        store.stage(PATH, "v1", credential("canary-1"), deadline=soon())
+        store.promote(PATH, "v1", credential("canary-1"), expected=None, deadline=soon())
+        before = store.versions(PATH)
+        with pytest.raises(Unavailable, match="deadline"):
+            store.stage(PATH, "v2", credential("canary-2"), deadline=just_now())
+        with pytest.raises(Unavailable, match="deadline"):
+            store.promote(PATH, "v2", credential("canary-2"), expected="v1", deadline=just_now())
+        assert store.versions(PATH) == before
 
     def test_staging_the_same_twice_is_done_once(self, store: SecretStore) -> None:
         """A repeat of a lost answer makes no second version."""
@@ -328,6 +311,13 @@ class PublishingStoreContract:
         store.discard(KEY, "v1", destroy=True)
         assert self._current(store) == "canary-1"
         assert store.versions(KEY) == Holdings()
+
+    def test_a_change_whose_deadline_has_passed_is_not_made(self, store: SecretStore) -> None:
+        """A process that stood still for too long does not take consumers back to what it held."""
+        store.promote(KEY, "v1", credential("canary-1"), expected=None, deadline=soon())
+        with pytest.raises(Unavailable, match="deadline"):
+            store.promote(KEY, "v2", credential("canary-2"), expected=None, deadline=just_now())
+        assert self._current(store) == "canary-1"
 
     def test_promoting_writes_whatever_was_expected(self, store: SecretStore) -> None:
         """Without versions there is nothing to compare with."""

@@ -1,4 +1,4 @@
-"""Runs the command line in forked children, and kills them where a test says; no tests here.
+"""Runs the command line in forked children, and kills or stops them where a test says; no tests here.
 
 `python -m tests.integration.kill_driver` reads one order a line (JSON, a list of calls) and answers each with one
 line: the exit codes, negative for a signal. Everything is imported once, so that a call costs a fork.
@@ -34,15 +34,39 @@ from engine.values import CredentialValue
 WATCHED: Final = {"log": ("append",)}
 """The methods of a port that are watched; of every other port all are."""
 
-WRAPPED: Final = {"die_at", "die_in", "stay_in", "trace", "break_at", "full_at", "meet_at", "no_room_from"}
+WRAPPED: Final = {
+    "die_at",
+    "die_in",
+    "stay_in",
+    "stop_at",
+    "pause_at",
+    "trace",
+    "break_at",
+    "full_at",
+    "meet_at",
+    "no_room_from",
+}
 """What a call may ask for that needs its ports watched."""
 
 FORESEEN_BY_NOBODY: Final = "canary-unforeseen"
 """What the error says that a call with `break_at` raises."""
 
 
+WAIT_SECONDS_MAX: Final = 60.0
+"""How long a call waits for a file that another one makes."""
+
+
+def await_file(path: str) -> None:
+    """Return when the file is there."""
+    until = time.monotonic() + WAIT_SECONDS_MAX
+    while not os.path.exists(path):  # noqa: PTH110 - called a hundred times a second
+        if time.monotonic() > until:
+            raise TimeoutError(f"nobody made {path}")
+        time.sleep(0.01)
+
+
 class Boundaries:
-    """Notes each boundary that the process passes, and kills or breaks it at one of them."""
+    """Notes each boundary that the process passes, and kills, breaks, stops or holds it up at one of them."""
 
     def __init__(self, call: dict[str, Any], meet: Callable[[], None]) -> None:
         self._passed = 0
@@ -54,6 +78,10 @@ class Boundaries:
         self._break_at: str | None = call.get("break_at")
         self._trace: str | None = call.get("trace")
         self._full_at: int | None = call.get("full_at")
+        self._stop_at: int | None = call.get("stop_at")
+        self._pause_at: int | None = call.get("pause_at")
+        self._mark: str = call.get("mark", "")
+        self._until: str = call.get("until", "")
         self._log: Any = None
         self._meet_at: str | None = call.get("meet_at")
         self._meet = meet
@@ -68,6 +96,12 @@ class Boundaries:
                 trace.write(f"{time.monotonic_ns()} {name}\n")
         if self._passed == self._die_at or name == self._die_in:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self._passed == self._stop_at:
+            self._say_who()
+            os.kill(os.getpid(), signal.SIGSTOP)  # It goes on from here when somebody sends SIGCONT.
+        if self._passed == self._pause_at:
+            self._say_who()
+            await_file(self._until)
         if self._passed == self._full_at:
             # SQLite takes it for the size that the file has already, and then says what it says on a full disk.
             self._log.recorder.datastore.select("PRAGMA max_page_count = 1")
@@ -84,6 +118,12 @@ class Boundaries:
         if name == self._break_at:
             shown = [value.revealed() for value in arguments if isinstance(value, CredentialValue)]
             raise RuntimeError(FORESEEN_BY_NOBODY, *shown)
+
+    def _say_who(self) -> None:
+        """Write the id of this process into the file `mark`."""
+        mark = Path(self._mark)
+        mark.with_suffix(".half").write_text(str(os.getpid()), encoding="ascii")
+        mark.with_suffix(".half").rename(mark)
 
     def enter(self, recorded: Sequence[Recorded]) -> None:
         """Note that a rotation enters a state; the process may end there, or stay there for a while."""
@@ -147,11 +187,10 @@ class Gate:
 
 
 def _run(call: dict[str, Any], start: int, gate: Gate) -> int:
-    """Be the child: wait for the start, and run the command line with its streams in files."""
+    """Be the child: wait for the start, and for the file `once`; run the command line with its streams in files."""
     os.read(start, 1)
-    until = time.monotonic() + 20.0
-    while "once" in call and not os.path.exists(call["once"]) and time.monotonic() < until:  # noqa: PTH110 - a child
-        time.sleep(0.005)
+    if "once" in call:
+        await_file(call["once"])
     time.sleep(call.get("delay", 0.0))
     for descriptor, path in ((1, call["out"]), (2, call["err"])):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -176,6 +215,8 @@ def _fork(call: dict[str, Any], start: int, gate: Gate) -> int:
     try:
         code = _run(call, start, gate)
     finally:
+        if "done" in call:
+            Path(call["done"]).touch()
         os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""The event log, whatever it is kept in: one suite for the file and for memory."""
+"""The event log, whatever it is kept in: one suite for the file, for memory and for the simulator's list."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from eventsourcing.persistence import StoredEvent
 from adapters.event_store.application import FactApplication
 from adapters.event_store.memory import MemoryEventLog
 from adapters.event_store.sqlite import SqliteEventLog
+from adapters.simulation.log import SimulatedLog
 from engine.chain import GENESIS, Anchor, Content, Reason, chained
 from engine.errors import Conflict, UnsupportedEvent
 from engine.events import CandidateStaged
@@ -32,99 +33,113 @@ ONE = UUID(int=1)
 OTHER = UUID(int=2)
 
 
-@pytest.fixture(params=["file", "memory"])
-def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FactApplication]:
-    """An empty log."""
+@pytest.fixture(params=["file", "memory", "list"])
+def any_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FactApplication | SimulatedLog]:
+    """An empty log: what the engine asks of it, and the check of its chain."""
+    if request.param == "list":
+        yield SimulatedLog()
+        return
     opened = SqliteEventLog(tmp_path / "events.db") if request.param == "file" else MemoryEventLog()
     with opened:
         yield opened
 
 
-def test_an_empty_log_holds_nothing(log: FactApplication) -> None:
-    assert log.head() == 0
-    assert log.after(0) == []
-    assert log.stream(ONE) == []
-    assert log.append([]) == []
+@pytest.fixture(params=["file", "memory"])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FactApplication]:
+    """An empty log that is kept: an application of the library, with what an audit asks besides."""
+    opened = SqliteEventLog(tmp_path / "events.db") if request.param == "file" else MemoryEventLog()
+    with opened:
+        yield opened
+
+
+def test_an_empty_log_holds_nothing(any_log: FactApplication | SimulatedLog) -> None:
+    assert any_log.head() == 0
+    assert any_log.after(0) == []
+    assert any_log.stream(ONE) == []
+    assert any_log.append([]) == []
+    assert any_log.verify().ok
+
+
+def test_an_empty_log_is_exported_as_nothing(log: FactApplication) -> None:
     assert list(log.export()) == []
-    assert log.verify().ok
 
 
-def test_facts_come_back_as_they_were_appended(log: FactApplication) -> None:
+def test_facts_come_back_as_they_were_appended(any_log: FactApplication | SimulatedLog) -> None:
     """With positions from 1 without gaps, over all streams, in the order of appending."""
     facts = [fact(ONE, 1), fact(OTHER, 1), fact(ONE, 2)]
-    first = log.append(facts[:2])
-    second = log.append(facts[2:])
+    first = any_log.append(facts[:2])
+    second = any_log.append(facts[2:])
     assert [(each.position, each.fact) for each in [*first, *second]] == list(enumerate(facts, start=1))
-    assert log.after(0) == [*first, *second]
-    assert log.head() == 3
+    assert any_log.after(0) == [*first, *second]
+    assert any_log.head() == 3
 
 
-def test_a_log_is_the_port_of_the_engine(log: FactApplication) -> None:
+def test_a_log_is_the_port_of_the_engine(any_log: FactApplication | SimulatedLog) -> None:
     """The type checker holds the signatures equal."""
-    port: EventLog = log
+    port: EventLog = any_log
     assert port.head() == 0
 
 
-def test_a_stream_holds_the_facts_of_one_aggregate(log: FactApplication) -> None:
+def test_a_stream_holds_the_facts_of_one_aggregate(any_log: FactApplication | SimulatedLog) -> None:
     mine = [fact(ONE, version) for version in range(1, 4)]
-    log.append([mine[0], fact(OTHER, 1), mine[1], mine[2]])
-    assert log.stream(ONE) == mine
+    any_log.append([mine[0], fact(OTHER, 1), mine[1], mine[2]])
+    assert any_log.stream(ONE) == mine
 
 
-def test_a_reader_goes_on_from_where_it_was(log: FactApplication) -> None:
+def test_a_reader_goes_on_from_where_it_was(any_log: FactApplication | SimulatedLog) -> None:
     """At most `limit` at a time, none twice and none left out."""
-    log.append([fact(ONE, version) for version in range(1, 11)])
+    any_log.append([fact(ONE, version) for version in range(1, 11)])
     seen: list[int] = []
-    while batch := log.after(seen[-1] if seen else 0, limit=3):
+    while batch := any_log.after(seen[-1] if seen else 0, limit=3):
         assert len(batch) <= 3
         seen += [each.position for each in batch]
     assert seen == list(range(1, 11))
 
 
-def test_a_place_is_taken_once(log: FactApplication) -> None:
+def test_a_place_is_taken_once(any_log: FactApplication | SimulatedLog) -> None:
     """Who comes second is told so, by the name of the stream."""
-    log.append([fact(ONE, 1, "first")])
+    any_log.append([fact(ONE, 1, "first")])
     with pytest.raises(Conflict, match=str(ONE)):
-        log.append([fact(ONE, 1, "second")])
-    assert log.stream(ONE) == [fact(ONE, 1, "first")]
+        any_log.append([fact(ONE, 1, "second")])
+    assert any_log.stream(ONE) == [fact(ONE, 1, "first")]
 
 
-def test_one_append_cannot_take_a_place_twice(log: FactApplication) -> None:
+def test_one_append_cannot_take_a_place_twice(any_log: FactApplication | SimulatedLog) -> None:
     with pytest.raises(Conflict, match=str(ONE)):
-        log.append([fact(ONE, 1), fact(ONE, 1)])
-    assert log.head() == 0
+        any_log.append([fact(ONE, 1), fact(ONE, 1)])
+    assert any_log.head() == 0
 
 
-def test_all_is_appended_or_nothing(log: FactApplication) -> None:
+def test_all_is_appended_or_nothing(any_log: FactApplication | SimulatedLog) -> None:
     """Where one of several streams has moved on, none of them moves, and no position is lost."""
-    log.append([fact(OTHER, 1)])
-    before = (log.after(0), log.verify())
+    any_log.append([fact(OTHER, 1)])
+    before = (any_log.after(0), any_log.verify())
     with pytest.raises(Conflict, match=f"^Another process appended to {OTHER} first"):
-        log.append([fact(ONE, 1), fact(OTHER, 1), fact(ONE, 2)])
-    assert (log.after(0), log.verify()) == before
-    assert log.append([fact(ONE, 1)])[0].position == 2
+        any_log.append([fact(ONE, 1), fact(OTHER, 1), fact(ONE, 2)])
+    assert (any_log.after(0), any_log.verify()) == before
+    assert any_log.append([fact(ONE, 1)])[0].position == 2
 
 
-def test_each_fact_is_chained_to_the_one_before(log: FactApplication) -> None:
+def test_each_fact_is_chained_to_the_one_before(any_log: FactApplication | SimulatedLog) -> None:
     """The hashes that `append` returns are those that are read, and the check meets the last."""
-    recorded = [*log.append([fact(ONE, 1), fact(ONE, 2)]), *log.append([fact(OTHER, 1)])]
-    assert [each.hash for each in log.after(0)] == [each.hash for each in recorded]
+    recorded = [*any_log.append([fact(ONE, 1), fact(ONE, 2)]), *any_log.append([fact(OTHER, 1)])]
+    assert [each.hash for each in any_log.after(0)] == [each.hash for each in recorded]
     assert len({GENESIS, *(each.hash for each in recorded)}) == 4
-    verdict = log.verify(anchor=Anchor(2, recorded[1].hash))
+    verdict = any_log.verify(anchor=Anchor(2, recorded[1].hash))
     assert (verdict.events, verdict.ok, verdict.head_hash) == (3, True, recorded[2].hash)
 
 
-def test_an_anchor_that_is_not_met_is_named(log: FactApplication) -> None:
-    log.append([fact(ONE, 1), fact(ONE, 2)])
-    verdict = log.verify(anchor=Anchor(1, bytes(32)))
+def test_an_anchor_that_is_not_met_is_named(any_log: FactApplication | SimulatedLog) -> None:
+    any_log.append([fact(ONE, 1), fact(ONE, 2)])
+    verdict = any_log.verify(anchor=Anchor(1, bytes(32)))
     assert (verdict.first_bad_position, verdict.reason) == (1, Reason.CHANGED)
 
 
-def test_memory_and_file_say_the_same(tmp_path: Path) -> None:
-    """The same facts have the same bytes and hashes in both."""
+def test_every_log_says_the_same(tmp_path: Path) -> None:
+    """The same facts have the same bytes and hashes in all of them."""
     facts = [fact(ONE, 1), fact(OTHER, 1), fact(ONE, 2)]
     with MemoryEventLog() as memory, SqliteEventLog(tmp_path / "events.db") as file:
-        assert memory.append(facts) == file.append(facts)
+        assert memory.append(facts) == file.append(facts) == SimulatedLog().append(facts)
         assert list(memory.export()) == list(file.export())
 
 
@@ -240,13 +255,13 @@ def test_naming_the_package_loads_nothing() -> None:
     assert ran.returncode == 0
 
 
-def test_a_long_stream_is_read_whole(log: FactApplication) -> None:
+def test_a_long_stream_is_read_whole(any_log: FactApplication | SimulatedLog) -> None:
     """Any number of facts, in one piece or in batches."""
     facts = [fact(ONE, version) for version in range(1, 5_001)]
-    log.append(facts)
-    assert log.stream(ONE) == facts
+    any_log.append(facts)
+    assert any_log.stream(ONE) == facts
     position = batches = 0
-    while batch := log.after(position):
+    while batch := any_log.after(position):
         assert batch[0].position == position + 1
         position, batches = batch[-1].position, batches + 1
     assert (position, batches) == (5_000, 10)

@@ -8,10 +8,10 @@ from adapters.simulation import crowd
 from adapters.simulation.crowd import Freeze
 from adapters.simulation.faults import Fault
 from adapters.simulation.invariants import Violation
-from adapters.simulation.jobs import crowd_of, crowded, resume, rotate
+from adapters.simulation.jobs import crowd_of, crowded, operator, resume, rotate
 from adapters.simulation.trace import Happening
 from engine.errors import Fenced
-from engine.machine import State
+from engine.machine import ENDED, State
 from engine.performance import Performance
 from engine.plan import Strategy
 
@@ -48,6 +48,16 @@ def test_a_frozen_owner_that_wakes_after_it_was_taken_over_is_fenced() -> None:
         assert all(rotation.state is State.COMPLETED for rotation in world.fold.values())
         fenced += any(step.kind is Happening.STOPPED and step.name == "fenced" for step in world.trace)
     assert fenced >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
+def test_any_place_to_stand_still(strategy: Strategy) -> None:
+    """Frozen for longer than a lease wherever the baton is given away, beside one who resumes and one who aborts."""
+    for nth in range(1, 60):
+        for others in ([resume], [rotate], [resume, operator(nth)]):
+            world = crowded(strategy, jobs=[rotate, *others], freezes=[Freeze(0, nth, 100)], seed=nth)
+            assert all(rotation.state in ENDED for rotation in world.fold.values())
 
 
 def test_a_crash_hands_over_at_once() -> None:

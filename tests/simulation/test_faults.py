@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -74,6 +75,22 @@ def test_any_single_fault_anywhere(strategy: Strategy, before: dict[str, Any]) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", Strategy)
+def test_a_sample_of_pairs_of_faults(strategy: Strategy) -> None:
+    """Four hundred seeds of two faults at calls that a calm run makes, one behind the other."""
+    calls = [(call, nth) for call, count in run(strategy).faultable.items() for nth in range(1, count + 1)]
+    both = 0
+    for seed in range(400):
+        source = random.Random(f"{strategy} {seed}")
+        faults = [
+            Fault(call, nth, source.choice(kinds_at(call, strategy)), source.choice([0.01, 2.5, 4.9]))
+            for call, nth in source.sample(calls, 2)
+        ]
+        both += len(run(strategy, faults, seed=seed).used) == 2
+    assert both > 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", Strategy)
 @settings(max_examples=250)
 @given(data=st.data())
 def test_fault_plans(strategy: Strategy, data: st.DataObject) -> None:
@@ -122,6 +139,12 @@ def test_a_candidate_that_was_not_taken_away_is_no_rollback(strategy: Strategy) 
     assert "RollbackRetried -> rolling_back" in simulation.story
     assert [rotation.state for rotation in simulation.fold.values()] == [State.ROLLED_BACK, State.COMPLETED]
     assert simulation.values_in_force() == 1
+
+
+def test_a_login_that_is_tried_long_after_its_record_stays_within_the_budget() -> None:
+    """The disk takes two seconds to record it: for the target it is two seconds younger."""
+    faults = [Fault("target.apply", 1, "partial"), Fault("log.append", 5, "slow")]
+    run(Strategy.SINGLE, faults, options=MemoryOptions(lockout_after=3, retry=RetryClass.PROBE_FIRST))
 
 
 def test_the_same_seed_is_the_same_log() -> None:

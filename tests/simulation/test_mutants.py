@@ -188,7 +188,7 @@ SHOWS: Final = MemoryOptions(shows_restorable=True)
 
 MUTANTS: Final = [
     Mutant("no fence", _instead(process, "fence", lambda rotation, effect, now: Microseconds(0)), ("I8",)),
-    Mutant("repeats blindly", _never_look, ("I2", "values besides the current one")),
+    Mutant("repeats blindly", _never_look, ("I2", "I5: values besides the current one")),
     Mutant("does not verify", _performed(Effect.VERIFY, _believe), ("I3", "I5")),
     Mutant("does not take the stores back", _instead(backward, "_demote", lambda *what: False), ("I3", "I5")),
     Mutant("does not verify a rollback", _performed(Effect.VERIFY_ROLLBACK, _believe_the_rollback), ("I5",)),
@@ -197,7 +197,7 @@ MUTANTS: Final = [
     Mutant("applies before it stages", _apply_first, ("I6", "I2")),
     Mutant("promotes before it applies", _performed(Effect.APPLY, _promote_first), ("I3",)),
     Mutant("forgets the login budget", _instead(process, "_budget", lambda *what: None), ("I8",), LOCKS),
-    Mutant("retires with a stale attempt", _instead(forward, "_take_away", _retire_at_once), ("I6",)),
+    Mutant("retires with a stale attempt", _instead(forward, "_take_away", _retire_at_once), ("I6", "L1")),
     Mutant("destroys a failed candidate", _performed(Effect.RESTORE, _destroy), ("I7", "I2")),
     Mutant("forgets what may be wanted back", _forget_everything_old, ("I7", "I2")),
     Mutant("retires without seeing the current one first", _retire_unseen, ("I1",), by_hand=True),

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from msgspec import structs
 
 from adapters.event_store.memory import MemoryEventLog
 from adapters.simulation.faults import CALLS, DEATHS, PEOPLE, Crash, Fault
@@ -19,7 +18,6 @@ from adapters.simulation.shelves import put_back
 from adapters.simulation.watch import Watch
 from adapters.simulation.world import ENVIRONMENT, SERVICE, Simulation
 from adapters.targets.memory_options import MemoryOptions
-from engine import drift, policies, sightings
 from engine import rotation as rotations
 from engine.credential import Version
 from engine.drift import Decision, Step
@@ -27,7 +25,7 @@ from engine.errors import KeyturnError
 from engine.facts import Recorded
 from engine.machine import ENDED, State
 from engine.operations import Operations
-from engine.plan import Kind, Strategy
+from engine.plan import Strategy
 from engine.process import Wait
 from engine.repair import Repair, settle
 from engine.rotation import Rotation
@@ -334,10 +332,10 @@ def _kept(what: str, world: Watched) -> Callable[[], None]:
 @pytest.mark.parametrize("what", ["log", "store", "target"])
 def test_what_was_put_back_from_a_backup_of_any_moment_is_settled(strategy: Strategy, what: str) -> None:
     """Only where a login of `dual` holds two old values by then, a person has to say which of them goes."""
-    _back_from_a_backup(strategy, what)
+    back_from_a_backup(strategy, what)
 
 
-def _back_from_a_backup(strategy: Strategy, what: str) -> None:
+def back_from_a_backup(strategy: Strategy, what: str) -> None:
     calm = Watched(strategy)
     for _ in range(3):
         calm.rotate()
@@ -363,53 +361,3 @@ def _take_away_what_nobody_uses(world: Watched) -> None:
     for value in old[:1] if world.values_in_force() > 1 else []:
         world.target.retire(value, keep=None, tag="by hand", deadline=Instant(world.clock.at + 10**9))
         world.disturbed()
-
-
-# --- these tests have teeth -------------------------------------------------------------------------------------------
-
-
-def _goes_back(patch: pytest.MonkeyPatch) -> None:
-    """Begin a repair with what was seen not to work as the version to go back to."""
-    start = Operations.start
-
-    def begin(self: Operations, *what: Any, alone: bool = False, **more: Any) -> Any:
-        return start(self, *what, **more)
-
-    patch.setattr(Operations, "start", begin)
-
-
-def _takes_away(patch: pytest.MonkeyPatch) -> None:
-    """Take what was set again away where it cannot be verified."""
-    can_go_back = policies.can_go_back
-    patch.setattr(policies, "can_go_back", lambda rotation: can_go_back(structs.replace(rotation, kind=Kind.ROTATION)))
-
-
-def _resumes_what_is_overtaken(patch: pytest.MonkeyPatch) -> None:
-    """Drive on whatever is open, also from a log that is older than the stores."""
-    patch.setattr(drift, "_is_overtaken", lambda observed: False)
-
-
-def _forgets_what_it_spent(patch: pytest.MonkeyPatch) -> None:
-    """Try every version that is held, recording nothing."""
-    patch.setattr(sightings, "_spend", lambda *what, **how: None)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("mutate", "caught_by"),
-    [
-        (_goes_back, partial(test_any_single_fault_in_a_repair, Strategy.DUAL, Hand.MOVE_LABEL)),
-        (_takes_away, test_what_was_set_again_and_cannot_be_verified_stays),
-        (_resumes_what_is_overtaken, partial(_back_from_a_backup, Strategy.SINGLE, "log")),
-        (_forgets_what_it_spent, partial(test_seeds_of_repairs_under_faults, LOCKS)),
-    ],
-    ids=lambda each: getattr(each, "__name__", ""),
-)
-def test_a_repair_with_a_bug_is_caught(
-    mutate: Callable[[pytest.MonkeyPatch], None], caught_by: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the test that is about it."""
-    mutate(monkeypatch)
-    with pytest.raises(AssertionError) as caught:
-        caught_by()
-    print(f"{mutate.__name__}: {str(caught.value)[:120]}")

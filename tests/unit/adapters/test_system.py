@@ -1,21 +1,17 @@
-"""The machine as ports: locks that die with their process, a key that is made once, hardening."""
+"""The machine as ports: time, ids, names, a key that is made once, hardening."""
 
 from __future__ import annotations
 
 import os
-import re
-import signal
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import pytest
 
 from adapters.system import (
-    FileOwnership,
     RandomIds,
     StateFolderUnusable,
     SystemClock,
@@ -25,104 +21,8 @@ from adapters.system import (
     own_folder,
     process_name,
 )
-from engine.errors import OwnedElsewhere
 from engine.values import Microseconds
 from tests.architecture.source import ROOT
-
-ROTATION = UUID("00000000-0000-0000-0000-000000000001")
-
-HOLDER = """
-import sys
-from pathlib import Path
-from uuid import UUID
-from adapters.system import FileOwnership
-ownership = FileOwnership(Path(sys.argv[1]))
-with ownership.hold(UUID(sys.argv[2])):
-    print(ownership.owner, flush=True)
-    sys.stdin.read()
-"""
-
-
-def held_by_another_process(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start a process that holds ROTATION until its input ends; return it and what it calls itself."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder), str(ROTATION)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    return process, process.stdout.readline().strip()
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=10)
-
-
-@pytest.mark.slow
-def test_what_another_process_holds_is_refused_by_its_name(tmp_path: Path) -> None:
-    process, owner = held_by_another_process(tmp_path)
-    try:
-        with pytest.raises(OwnedElsewhere, match=re.escape(owner)), FileOwnership(tmp_path).hold(ROTATION):
-            pass
-    finally:
-        finish(process)
-    with FileOwnership(tmp_path).hold(ROTATION):
-        pass
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
-    """The kernel releases the lock: nobody has to remove a file after a crash."""
-    process, _ = held_by_another_process(tmp_path)
-    os.kill(process.pid, signal.SIGKILL)
-    finish(process)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{ROTATION}.lock"]
-    with FileOwnership(tmp_path).hold(ROTATION):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_one_process_cannot_hold_a_rotation_twice_but_may_hold_two(tmp_path: Path) -> None:
-    ownership = FileOwnership(tmp_path / "locks")
-    with ownership.hold(ROTATION):
-        with pytest.raises(OwnedElsewhere), ownership.hold(ROTATION):
-            pass
-        with ownership.hold(uuid4()):
-            pass
-
-
-def test_many_threads_hold_a_rotation_one_after_the_other(tmp_path: Path) -> None:
-    """Taking the lock while its file is being removed never lets two in at once."""
-    ownership = FileOwnership(tmp_path)
-    inside, crowded, entered = [0], [], [0]
-
-    def enter() -> None:
-        for _ in range(50):
-            try:
-                with ownership.hold(ROTATION):
-                    inside[0] += 1
-                    crowded.append(inside[0])
-                    entered[0] += 1
-                    inside[0] -= 1
-            except OwnedElsewhere:
-                continue
-
-    threads = [threading.Thread(target=enter) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert entered[0] > 0
-    assert set(crowded) == {1}
-
-
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / f"{ROTATION}.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StateFolderUnusable), FileOwnership(tmp_path).hold(ROTATION):
-        pass
-    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_clock_names_its_boot_and_goes_on() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.config.show import effective
 from adapters.registry import target_adapter
 from engine.plan import Strategy
 from tests.unit.config.reading import only, problems, reads, service
@@ -129,6 +130,19 @@ def test_there_is_no_grace_where_the_old_version_ends_at_once(strategy: str) -> 
 )
 def test_a_time_that_cannot_work_is_refused(rotation: str, key: str) -> None:
     assert only(service(rotation=rotation)).key == f"services.app.rotation.{key}"
+
+
+@pytest.mark.parametrize(("lease", "hint"), [("1999ms", "2s at least"), ("0s", "2s at least"), ("61m", "1h at most")])
+def test_a_lease_that_cannot_work_is_refused(lease: str, hint: str) -> None:
+    """Shorter, a busy machine loses it; longer, a process that is stopped keeps everybody out."""
+    problem = only(f"lease: {lease}\n{service()}")
+    assert problem.key == "lease"
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize("lease", ["2s", "1h"])
+def test_a_lease_at_its_bounds_is_read(lease: str) -> None:
+    assert effective(reads(f"lease: {lease}\n{service()}"))["lease"] == lease
 
 
 SERVERS = {

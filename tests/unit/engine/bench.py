@@ -149,7 +149,7 @@ class Place:
         self.name = name
         self.published: list[tuple[CredentialValue, str]] = []
 
-    def publish(self, value: CredentialValue, *, version: str) -> None:
+    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
         """Take the value."""
         self.published.append((value, version))
 

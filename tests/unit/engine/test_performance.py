@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from engine import events as e
+from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Fenced, Rejected, Unavailable
 from engine.facts import Fact
 from engine.machine import State
@@ -178,8 +181,22 @@ def test_logins_are_counted_where_the_target_counts_them() -> None:
     assert counting.bodies(counted.rotation.id, e.LoginTried) == [e.LoginTried("app", now.boot, now.uptime)]
     assert not counted.can_spend_login("app")
     assert counted.can_spend_login("other")
-    counting.clock.wait(Microseconds(10 * SECOND + 1))
+    counting.clock.wait(Microseconds(10 * SECOND + LATENESS_MAX + 1))
     assert counted.can_spend_login("app")
+
+
+def test_a_login_is_not_tried_when_recording_it_took_too_long() -> None:
+    """It would be counted from a time at which it had not been tried."""
+    bench = Bench(login_budget=LoginBudget(1, Microseconds(10 * SECOND)))
+    performance = bench.performance(bench.start())
+
+    def slowly(effect: Any) -> Any:
+        bench.clock.wait(LATENESS_MAX)
+        return effect()
+
+    bench.at("log.append", slowly)
+    with pytest.raises(Unavailable, match="took too long"):
+        performance.spend_login("app")
 
 
 def test_a_value_that_the_store_lost_is_named_with_its_place() -> None:
@@ -202,3 +219,34 @@ def test_a_fingerprint_is_of_this_credential_and_installation() -> None:
     value = CredentialValue("app", Secret("canary-x"))
     assert performance.fingerprint(value) == fingerprint(value, credential=PATH, key=b"canary-key")
     assert "canary" not in repr(performance.world)
+
+
+def test_what_the_stores_are_told_has_the_deadline_of_its_attempt() -> None:
+    """A process that stands still before the call makes it too late for the store, which then does nothing."""
+    bench = Bench(places=["dotenv:PASSWORD"])
+    rotation = bench.rotate()
+    (attempt,) = [each for each in rotation.attempts if not each.login]
+    told = [call for call in bench.calls if call.name in ("store.promote", "place.publish")]
+    assert [call.kwargs["deadline"] for call in told] == [attempt.deadline] * 2
+    (staged,) = [call for call in bench.calls if call.name == "store.stage"]
+    assert staged.kwargs["deadline"] == staged.at + rotation.plan.attempt_window
+
+
+def test_going_back_has_a_deadline_too() -> None:
+    bench = Bench(Strategy.DUAL, places=["dotenv:PASSWORD"])
+    rotation_id = bench.start()
+    bench.until("monitoring", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    attempts = {each.deadline for each in bench.drive(rotation_id).attempts if not each.login}
+    told = [call for call in bench.calls if call.name in ("store.promote", "place.publish")]
+    assert len(told) == 4
+    assert {call.kwargs["deadline"] for call in told} == attempts
+
+
+def test_a_value_that_the_target_made_is_stored_before_it_may_be_revoked_as_lost() -> None:
+    """Whoever takes over revokes it behind the deadline; storing it later would hold what does not work."""
+    bench = Bench(Strategy.ISSUE)
+    rotation = bench.rotate()
+    (attempt,) = [each for each in rotation.attempts if each.version == rotation.candidate and each.login]
+    (staged,) = [call for call in bench.calls if call.name == "store.stage"]
+    assert staged.kwargs["deadline"] == attempt.deadline

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.stores import dotenv_text
 from adapters.stores.text_edit import CannotCarry
-from tests.contract.stores import AWKWARD
+from tests.contract.awkward import AWKWARD
 
 TRICKY = st.text(alphabet=st.sampled_from("ab'\"\\$`{}()#=!~ \t\n\r%&;|é🔑n"), max_size=12)
 AROUND = "# top\nFIRST='a b'\n\nexport SECOND=\"x # y\" # note\n  THIRD = three # comment\nLAST=\n"
