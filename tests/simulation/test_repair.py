@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from adapters.event_store.memory import MemoryEventLog
 from adapters.simulation.faults import CALLS, DEATHS, PEOPLE, Crash, Fault
 from adapters.simulation.hands import Hand, act, back_up
 from adapters.simulation.invariants import Violation
+from adapters.simulation.log import SimulatedLog
 from adapters.simulation.processes import PROCESSES_MAX
 from adapters.simulation.shelves import put_back
 from adapters.simulation.watch import Watch
@@ -302,7 +302,7 @@ def test_going_to_what_is_current_breaks_no_invariant(strategy: Strategy) -> Non
 
 def _log_of(recorded: list[Recorded], world: Watched) -> None:
     """Put a log back that ends earlier."""
-    world.log, world.fold = MemoryEventLog(), {}
+    world.log, world.fold = SimulatedLog(), {}
     for each in recorded:
         fact = each.fact
         world.log.append([fact])

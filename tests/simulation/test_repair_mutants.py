@@ -35,7 +35,9 @@ def _goes_back(patch: pytest.MonkeyPatch) -> None:
 def _takes_away(patch: pytest.MonkeyPatch) -> None:
     """Take what was set again away where it cannot be verified."""
     can_go_back = policies.can_go_back
-    patch.setattr(policies, "can_go_back", lambda rotation: can_go_back(structs.replace(rotation, kind=Kind.ROTATION)))
+    patch.setattr(
+        policies, "can_go_back", lambda rotation: can_go_back(structs.replace(rotation, kind=Kind.ROTATION, label=None))
+    )
 
 
 def _resumes_what_is_overtaken(patch: pytest.MonkeyPatch) -> None:
