@@ -319,7 +319,7 @@ def _kept(what: str, world: Watched) -> Callable[[], None]:
 
     def back() -> None:
         if what == "store":
-            world.store = put_back(backup.shelf, world.path, world.store_kind, lambda: Instant(world.clock.at))
+            world.store = put_back(backup.shelf, world.path, world.store_kind, now=lambda: Instant(world.clock.at))
             return
         for accounts, kept in zip(world.accounts, backup.accounts, strict=True):
             accounts.accounts = kept
