@@ -220,6 +220,11 @@ def go_back(
             raise IllegalCommand(
                 command=command, state=f"{rotation.state} and a later one exists", rotation_id=rotation.id
             )
+        current = credential.current
+        if current is not None and current.id not in (rotation.candidate, rotation.previous):
+            raise IllegalCommand(
+                command=command, state=f"{rotation.state}, and {current.id} is current since", rotation_id=rotation.id
+            )
         noted.append(
             e.RotationOpened(
                 rotation.id,

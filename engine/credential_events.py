@@ -90,10 +90,14 @@ class LoginSpent(EventStruct, frozen=True, tag="login-spent.1"):
 
 
 class VersionAdopted(EventStruct, frozen=True, tag="version-adopted.1"):
-    """A version that the log did not know (held by the store, or captured from the target) is the current one."""
+    """A version that the log did not call current (held by the store, or captured from the target) is the current one.
+
+    `reason` is given where a person had it taken down, with no rotation that began.
+    """
 
     version: str
     login: str
+    reason: str = ""
 
 
 class CurrentChanged(EventStruct, frozen=True, tag="current-changed.1"):

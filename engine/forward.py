@@ -33,7 +33,7 @@ def jitter(performance: Performance) -> float:
 def stage(performance: Performance) -> None:
     """Have the store hold the candidate, before the target is touched."""
     rotation, plan = performance.rotation, performance.rotation.plan
-    vacant = _take_over(performance) if rotation.previous is None else False
+    vacant = _take_over(performance) if rotation.previous is None and rotation.kind is Kind.ROTATION else False
     held = performance.read(rotation.candidate)
     if plan.issues_value and rotation.kind is Kind.ROTATION and not rotation.imported:
         _see_label(performance)
@@ -98,7 +98,9 @@ def _take_over(performance: Performance) -> bool:
     performance.store.stage(performance.path, version, shown, deadline=_soon(performance))
     performance.store.discard(performance.path, version, destroy=False)
     captured = e.PreviousCaptured(version, rotation.login, performance.fingerprint(shown))
-    performance.record(captured, noted=[e.VersionAdopted(version, rotation.login)])
+    # Going to an earlier version, the log goes on calling current what it did until that is promoted.
+    adopted = [e.VersionAdopted(version, rotation.login)] if rotation.kind is Kind.ROTATION else []
+    performance.record(captured, noted=adopted)
     return False
 
 
@@ -140,6 +142,8 @@ def _revoke_orphans(performance: Performance) -> None:
 def apply(performance: Performance) -> None:
     """Make the target accept the candidate: record the attempt, ask, record the answer."""
     rotation = performance.rotation
+    if rotation.previous is None and rotation.kind is Kind.ROLLBACK and not rotation.attempted:
+        _take_over(performance)  # not before it is known that the target does not accept the version already
     value = performance.read(rotation.candidate)
     if value is None:
         if not rotation.plan.issues_value:
@@ -202,8 +206,7 @@ def promote(performance: Performance) -> None:
     until = performance.begin_attempt(rotation.candidate, "")
     performance.store.promote(performance.path, rotation.candidate, value, expected=rotation.label, deadline=until)
     if rotation.plan.places:
-        performance.record(performance.end_attempt())
-        until = performance.begin_attempt(rotation.candidate, "")
+        until = performance.begin_attempt(rotation.candidate, "", after=[performance.end_attempt()])
         publish(performance, value, version=rotation.candidate, places=rotation.plan.places, deadline=until)
     changed: CredentialEvent = e.CurrentChanged(rotation.id, rotation.candidate, rotation.login)
     performance.record(performance.end_attempt(), e.Promoted(), noted=[changed])
@@ -240,6 +243,9 @@ def retire(performance: Performance) -> None:
     old = _old(performance)
     _see_promoted(performance)
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
+    if rotation.changed_nothing and not _has_left_over(performance):
+        performance.record(e.PreviousRetired(refused=False))
+        return
     _take_away(performance, rotation.previous or "", old, current)
     provable = old is not None and old.secret is not None and old.form is Form.PLAIN and not _same(old, current)
     if old is not None and provable:
@@ -251,6 +257,15 @@ def retire(performance: Performance) -> None:
     _forget(performance)
     noted = [e.VersionRetired(rotation.previous)] if rotation.previous and provable else []
     performance.record(e.PreviousRetired(refused=provable), noted=noted)
+
+
+def _has_left_over(performance: Performance) -> bool:
+    """Tell whether a `dual` login may hold what the log knows and no store holds: it would have no room for another."""
+    rotation, world = performance.rotation, performance.world
+    if rotation.plan.strategy is not Strategy.DUAL:
+        return False
+    strays = world.credential(rotation.service, rotation.environment).strays
+    return any(performance.read(stray.id) is None for stray in strays)
 
 
 def _see_promoted(performance: Performance) -> None:

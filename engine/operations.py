@@ -103,8 +103,12 @@ class Operations:
         reason: str = "",
         imported: bool = False,
         to: Version | None = None,
+        alone: bool = False,
     ) -> UUID:
         """Record that a rotation begins, forward or back `to` an earlier version; return its id.
+
+        `to` may be what the stores call current: it is then seen to work, or set again, and published again. `alone`
+        where what they call current was seen not to work: then it is nothing to go back to.
 
         Raises `RotationOpen`, `InGrace`, `Conflict` where another process opened one at the same moment, and
         the three outcomes where the store cannot say what it holds.
@@ -121,16 +125,20 @@ class Operations:
             to=to,
         )
         rotation_id = self._world.ids.new()
-        self._open(command, credential, rotation_id, 0)
+        self._open(command, credential, rotation_id, 0, alone=alone)
         return rotation_id
 
-    def _open(self, command: StartRotation, credential: Credential, rotation_id: UUID, version: int) -> None:
+    def _open(
+        self, command: StartRotation, credential: Credential, rotation_id: UUID, version: int, *, alone: bool = False
+    ) -> None:
         """Record that a rotation begins, at the next place of its stream; raises what `start` does."""
         world, plan = self._world, command.plan
         holder = self._holder(credential, rotation_id=rotation_id, urgent=command.to is not None)
         store = world.bind(command.service, command.environment, plan).store
         holdings = store.versions(plan.path)
-        old = self._old(credential, plan, command.logins, store, holdings)
+        old = None if alone else self._old(credential, plan, command.logins, store, holdings)
+        if old is not None and command.to is not None and old.id == command.to.id:
+            old = None  # It stays what consumers have: it is neither retired nor gone back to.
         events, noted = opened(
             replace(command, label=holdings.current, old=old),
             credential,

@@ -192,15 +192,17 @@ class Performance:
             else:
                 return
 
-    def begin_attempt(self, version: str, login: str, *, longest: Microseconds | None = None) -> Instant:
+    def begin_attempt(
+        self, version: str, login: str, *, longest: Microseconds | None = None, after: Sequence[RotationEvent] = ()
+    ) -> Instant:
         """Record that the target is about to be asked to accept `version`; return the deadline of it.
 
-        Without a login it is the stores, and what they call current.
+        Without a login it is the stores, and what they call current. `after` are what is recorded before it, at once.
         """
         number = max((a.number for a in self.rotation.attempts), default=0) + 1
         window = self.rotation.plan.attempt_window
         until = deadline_after(self.world.clock.now(), min(window, longest or window))
-        self.record(e.AttemptStarted(number, version, login, until.wall, until.boot, until.uptime))
+        self.record(*after, e.AttemptStarted(number, version, login, until.wall, until.boot, until.uptime))
         self.attempt = number
         return until.wall
 

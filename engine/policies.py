@@ -10,7 +10,7 @@ from engine.credential import Credential
 from engine.errors import PortError, Rejected
 from engine.events import Cause, RotationEvent
 from engine.machine import State
-from engine.plan import Plan, Strategy
+from engine.plan import Kind, Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
 from engine.rotation import Rotation
@@ -33,12 +33,15 @@ def can_go_back(rotation: Rotation) -> bool:
     Where the store called nothing current before, a rotation can be undone until the store may call the candidate
     current: then there is nothing else to call current. Without an earlier version, and where a login holds one
     value, it can be undone until that may have been replaced: a candidate that is taken away then leaves nothing
-    that works.
+    that works. The same goes for an earlier version that was set again: it was somebody's before; and for any where the
+    store calls another current that nobody can go back to: that one was seen not to work.
     """
-    if rotation.promotable and rotation.label is None and rotation.labelled:
+    is_alone = rotation.previous is None or rotation.captured
+    if rotation.promotable and (rotation.labelled if rotation.label is None else is_alone):
         return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
-    return rotation.previous is not None or adds or not rotation.attempted
+    undoable = adds and rotation.kind is Kind.ROTATION and rotation.label is None
+    return rotation.previous is not None or undoable or not rotation.attempted
 
 
 def is_stuck(rotation: Rotation) -> bool:

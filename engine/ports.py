@@ -246,6 +246,18 @@ class Place(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspectable(Protocol):
+    """A further place that can tell what it has."""
+
+    def has(self, value: CredentialValue, *, version: str) -> bool | None:
+        """Tell whether `value` stands there as `publish` would write it; None where that cannot be seen.
+
+        Never raises the three outcomes.
+        """
+        ...
+
+
 class EventLog(Protocol):
     """The append-only log of facts."""
 

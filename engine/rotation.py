@@ -117,6 +117,14 @@ class Rotation(msgspec.Struct, frozen=True):
         return any(a.version == self.candidate and a.login and (a.done or not a.closed) for a in self.attempts)
 
     @property
+    def changed_nothing(self) -> bool:
+        """Tell whether the stores called the candidate current before, and the target was never asked for it.
+
+        Such a rotation sees that the current version works, and publishes it again.
+        """
+        return self.label == self.candidate and not self.attempted
+
+    @property
     def labelled(self) -> bool:
         """Tell whether the store may call the candidate current, now or later."""
         return any(a.version == self.candidate and not a.login and (a.done or not a.closed) for a in self.attempts)

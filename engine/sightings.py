@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -68,12 +69,20 @@ def versions_of(rotation: Rotation) -> tuple[Version, ...]:
 
 
 def look_around(
-    world: World, service: str, environment: str, plan: Plan, versions: Sequence[Version], *, spending: bool = True
+    world: World,
+    service: str,
+    environment: str,
+    plan: Plan,
+    versions: Sequence[Version],
+    *,
+    spending: bool = True,
+    expected: bool = False,
 ) -> tuple[Seen, ...]:
     """Look at versions of a credential, in the order given, and return what is seen of each.
 
     Costs `WRONG_LOGINS_MAX` refused logins at most. Where the target counts them, each login is recorded before it
     is tried: in the open rotation, or on the credential where none is open; without `spending` none is tried there.
+    What is `expected` to work is recorded only once it was refused, so that looking again and again uses nothing up.
     Raises what `World.bind` raises.
     """
     binding = world.bind(service, environment, plan)
@@ -90,12 +99,15 @@ def look_around(
             seen.append(Seen(version.id, Acceptance.NOT_TRIED, None, f"store {plan.store} does not hold it"))
             continue
         hindrance = _hindrance(world, value, refused=refused, limit=limit)
-        hindrance = hindrance or _spend(world, service, environment, plan, value, spending=spending)
+        spend = partial(_spend, world, service, environment, plan, value, spending=spending)
+        hindrance = hindrance or spend(recording=not expected)
         if hindrance is not None:
             seen.append(Seen(version.id, hindrance[0], place, hindrance[1]))
             continue
         sighting = binding.target.probe(value)
         accepted = _acceptance(value, sighting)
+        if expected and accepted is Acceptance.REFUSED:
+            spend(recording=True)
         refused += accepted is Acceptance.REFUSED
         seen.append(Seen(version.id, accepted, place, sighting.detail))
     return tuple(seen)
@@ -136,7 +148,14 @@ def _hindrance(world: World, value: CredentialValue, *, refused: int, limit: Dea
 
 
 def _spend(
-    world: World, service: str, environment: str, plan: Plan, value: CredentialValue, *, spending: bool
+    world: World,
+    service: str,
+    environment: str,
+    plan: Plan,
+    value: CredentialValue,
+    *,
+    spending: bool,
+    recording: bool,
 ) -> _Hindrance | None:
     """Record a login that may be refused, where the target counts them; return why it may not be tried."""
     budget = plan.login_budget
@@ -151,6 +170,8 @@ def _spend(
     cost = 1 + _LEFT_OVER
     if cost > budget.tries or until_free(tries, value.username, budget, cost, now):
         return (Acceptance.NOT_TRIED, "the wrong logins that the target allows are used up for now")
+    if not recording:
+        return None
     try:
         if rotation is None:
             spent = e.LoginSpent(value.username, now.boot, now.uptime)

@@ -36,7 +36,10 @@ COMMANDS = {
     ),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
     "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),
-    "doctor": ("doctor:doctor", "Check stores, targets, log and state, and look for drift; changes nothing."),
+    "doctor": (
+        "doctor:doctor",
+        "Check stores, targets, log and state, and look for drift; with --repair, settle it.",
+    ),
     "adapters": ("machine:adapters", "List the kinds of targets and stores that are installed."),
     "completion": ("completion:completion", "Print the script that completes commands in your shell."),
 }

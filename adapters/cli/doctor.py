@@ -1,32 +1,31 @@
-"""`keyturn doctor`: can everything do its work, and do log, stores and targets agree; changes nothing.
+"""`keyturn doctor`: can everything do its work, and do log, stores and targets agree; with --repair, make them.
 
 Rule 1: a look costs a wrong login only where there is drift already.
 Rule 2: everything is looked at, whatever else is wrong; the exit code is that of the worst.
+Rule 3: without --repair nothing is changed; what a repair does stands in repair.py.
 """
 
 from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from msgspec.structs import replace
 
+from adapters.cli import lookup
 from adapters.cli.driving import worst
-from adapters.cli.outcome import exit_code
-from adapters.cli.shared import shared_options
+from adapters.cli.refusals import BadInput
+from adapters.cli.repair import Looked, Mode, document, finding, look, repair
+from adapters.cli.shared import changing, shared_options
 from adapters.quick_status import LOG_FILE
 from adapters.registry import BrokenAdapter, MissingDriver
-from engine.credential import Credential
 from engine.errors import ExitCode, PortError, StrategyImpossible
 from engine.leaving import in_words, is_half_way, ways_out
-from engine.machine import State
-from engine.ports import Checkable, Finding, Probe, Severity
-from engine.rotation import Rotation
-from engine.values import CURRENT, Form
-from projections.times import to_text
+from engine.ports import Checkable, Finding, Severity
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -41,45 +40,93 @@ _AGREE: Final = ExitCode.PERSON_NEEDED
 
 
 @click.command()
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.option("--repair", "repairing", is_flag=True, help="Bring log, stores and target together again.")
+@click.option("--yes", "confirmed", is_flag=True, help="Do not ask.")
+@changing
 @shared_options
 @click.pass_obj
-def doctor(session: Session) -> ExitCode:
-    """Check stores, targets, log and state, and look for drift; changes nothing.
+def doctor(
+    session: Session, *, services: tuple[str, ...], repairing: bool, confirmed: bool, dry_run: bool, reason: str
+) -> ExitCode:
+    """Check stores, targets, log and state, and look for drift; with --repair, settle it.
 
-    Drift is where the log, the store and the target do not agree about the current version.
+    Drift is where the log, the store and the target do not agree about the current version. A repair is made of
+    rotations and facts of its own; it asks first on a terminal, and is refused elsewhere without --yes. Without
+    --repair nothing is changed.
     """
-    console = session.console
+    if not repairing:
+        for name, given in (("--yes", confirmed), ("--dry-run", dry_run), ("--reason", reason)):
+            if given:
+                raise BadInput(what=name, why="it goes with --repair; without it nothing is changed")
+    chosen = lookup.services(session.wiring, services, every=not services)
+    report = _Report(session)
     installation = session.installation
-    found: list[Weighed] = []
-    for finding, code in _findings(installation):
-        found.append((finding, code))
-        if not console.json:
-            _print(session, finding)
-    failed = [code for finding, code in found if finding.severity is Severity.FAIL]
-    if console.json:
-        documents = [
-            {"subject": each.subject, "severity": each.severity.value, "message": each.message, "hint": each.hint}
-            for each, _ in found
-        ]
-        console.document("keyturn.doctor/1", {"ok": not failed, "findings": documents})
-    return worst(failed)
-
-
-def _print(session: Session, finding: Finding) -> None:
-    session.console.out(f"{finding.severity:<5} {finding.subject}: {finding.message}")
-    if finding.hint and finding.severity is not Severity.OK:
-        session.console.out(f"      next: {finding.hint}")
-
-
-def _findings(installation: Installation) -> Iterator[Weighed]:
-    yield from ((finding, _AGREE) for finding in _state(installation))
+    for each in _state(installation):
+        report.add((each, _AGREE))
     for name in installation.configuration.stores:
-        yield from check(f"store {name}", partial(_store, installation, name))
-    for service in installation.configuration.services.values():
+        report.extend(check(f"store {name}", partial(_store, installation, name)))
+    if repairing and not installation.log.verify().ok:
+        return report.end()  # What is appended to a broken chain could not be told from what broke it.
+    for service in chosen:
         ready = check(f"service {service.name}", partial(_target, installation, service))
-        yield from ready
-        if _is_fine(ready):
-            yield from drift(installation, service)
+        report.extend(ready)
+        if not _is_fine(ready):
+            continue
+        looked: list[Looked] = []
+        act = partial(look, installation, service, looked)
+        report.extend([] if repairing else [(each, _AGREE) for each in _besides(installation, service)])
+        if repairing:
+            act = partial(repair, session, service, looked, confirmed=confirmed, dry_run=dry_run, reason=reason)
+        code = session.reported(partial(report.attempt, f"service {service.name}", act))
+        report.conclude(service, looked, code, mode=Mode.of(repairing=repairing, dry_run=dry_run))
+    return report.end()
+
+
+@dataclass(slots=True)
+class _Report:
+    """What was found so far, printed as it is found."""
+
+    session: Session
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    def add(self, weighed: Weighed, **more: object) -> None:
+        """Take a finding down; `more` is told of it with --json."""
+        each, code = weighed
+        entry = {"subject": each.subject, "severity": each.severity.value, "message": each.message, "hint": each.hint}
+        self.entries.append({**entry, **more})
+        if each.severity is Severity.FAIL:
+            self.codes.append(code)
+        if self.session.console.json:
+            return
+        self.session.console.out(f"{each.severity:<5} {each.subject}: {each.message}")
+        if each.hint and each.severity is not Severity.OK:
+            self.session.console.out(f"      next: {each.hint}")
+
+    def extend(self, found: Sequence[Weighed]) -> None:
+        """Take findings down."""
+        for weighed in found:
+            self.add(weighed)
+
+    def attempt(self, subject: str, act: Callable[[], Sequence[Finding]]) -> ExitCode:
+        """Do something for a service; where store or target are out of reach, that is a finding."""
+        self.extend(check(subject, act))
+        return ExitCode.DONE
+
+    def conclude(self, service: Service, looked: Sequence[Looked], code: int, *, mode: Mode) -> None:
+        """Take down how a service was seen last; `code` is not 0 where it was refused to go on."""
+        before = list(self.codes)
+        if looked:
+            self.add(finding(service, looked[-1], mode=mode), **document(looked[-1]))
+        if code:
+            self.codes = [*before, code]
+
+    def end(self) -> ExitCode:
+        """Print the document, if that is asked for; return the exit code of the worst."""
+        if self.session.console.json:
+            self.session.console.document("keyturn.doctor/1", {"ok": not self.codes, "findings": self.entries})
+        return worst(self.codes)
 
 
 def check(subject: str, look: Callable[[], Sequence[Finding]], *, code: ExitCode = _READY) -> list[Weighed]:
@@ -129,81 +176,16 @@ def _target(installation: Installation, service: Service) -> Sequence[Finding]:
     return [Finding("target", Severity.OK, "it is configured; it cannot be looked at")]
 
 
-def drift(installation: Installation, service: Service) -> list[Weighed]:
-    """Compare what the log, the store and the target say about the current version of a service."""
+def _besides(installation: Installation, service: Service) -> Iterator[Finding]:
+    """Tell of a rotation that failed where something may still be to be taken back, and of one that waits."""
     subject = f"service {service.name}"
-    found: list[Weighed] = []
-
-    def say(severity: Severity, message: str, hint: str = "", code: ExitCode = _AGREE) -> None:
-        found.append((Finding(subject, severity, message, hint), code))
-
     credential = installation.world.credential(service.name, service.environment)
-    found += [(replace(each, subject=subject), _AGREE) for each in _rotations(installation, credential)]
-    rotation = installation.operations.rotation(credential.open) if credential.open is not None else None
-    if credential.current is None:
-        say(Severity.OK, "never rotated", "")
-        return found
-    store, path = installation.binding(service).store, service.credential.key
-    current = credential.current.id
-    held = check(subject, partial(_held, installation, service, current), code=_AGREE)
-    found += held
-    value = store.read(path, CURRENT) if _is_fine(held) else None
-    if value is None or value.form is not Form.PLAIN:
-        return found
-    sighting = installation.binding(service).target.probe(value)
-    detail = f" ({sighting.detail})" if sighting.detail else ""
-    match sighting.probe:
-        case Probe.ACCEPTED:
-            say(Severity.OK, f"the target accepts {current}, which log and store call current")
-        case Probe.REFUSED:
-            hint = f"Somebody changed it there: {_way_out(service.name, rotation)}."
-            say(Severity.FAIL, f"the target refuses {current}, the current version{detail}", hint)
-        case Probe.UNUSABLE:
-            say(Severity.FAIL, f"the current secret is right, and the login is refused{detail}", "Look at the login.")
-        case Probe.UNKNOWN:
-            say(Severity.FAIL, f"the target gives no clear answer{detail}", "Look at the target.", _READY)
-    return found
-
-
-def _rotations(installation: Installation, credential: Credential) -> Iterator[Finding]:
-    """Tell which rotation is open, and which one waits."""
     last = installation.operations.rotation(credential.last) if credential.last is not None else None
-    if last is not None and credential.open == last.id:
-        text = f"rotation {last.id} is {last.state}"
-        if last.grace is not None and last.state is State.GRACE:
-            text = f"rotation {last.id} is in grace until {to_text(last.grace.wall)}"
-            yield Finding("", Severity.OK, text)
-        else:
-            needed = exit_code(last) is ExitCode.PERSON_NEEDED
-            yield Finding("", Severity.FAIL if needed else Severity.WARN, text, in_words(ways_out(last)))
-    elif last is not None and is_half_way(last):
+    if last is not None and credential.open is None and is_half_way(last):
         text = f"rotation {last.id} failed, and the target may hold {last.candidate}"
-        yield Finding("", Severity.WARN, text, in_words(ways_out(last)))
-    if credential.queued is not None:
-        text = f"rotation {credential.queued} waits for its turn"
-        if credential.open is not None:
-            yield Finding("", Severity.OK, text)
-        else:
-            yield Finding("", Severity.WARN, f"{text}, which has come", f"keyturn resume {credential.queued}")
-
-
-def _way_out(service: str, rotation: Rotation | None) -> str:
-    """Return what a person can do where the target refuses the current version; `rotation` is the open one."""
-    if rotation is None:
-        return f"keyturn rotate {service} sets a new one"
-    if rotation.state is State.GRACE:
-        return f"keyturn rollback {service} goes back to the version before"
-    if rotation.state is State.RETIRING:
-        return f"set it there again (keyturn secret get {service} --reveal shows it), then keyturn resume {rotation.id}"
-    return "the open rotation has to end first"
-
-
-def _held(installation: Installation, service: Service, current: str | None) -> Sequence[Finding]:
-    """Compare what the log and the store call current."""
-    held = installation.binding(service).store.versions(service.credential.key)
-    if held.current == current:
-        return []
-    message = f"the log calls {current} current, and the store {held.current or 'nothing'}"
-    return [
-        Finding("drift", Severity.FAIL, message, "keyturn resume, where a rotation is open; else restore the store.")
-    ]
+        yield Finding(subject, Severity.WARN, text, in_words(ways_out(last)))
+    if credential.queued is not None and credential.open is not None:
+        yield Finding(subject, Severity.OK, f"rotation {credential.queued} waits for its turn")
+    elif credential.queued is not None:
+        text = f"rotation {credential.queued} waits for its turn, which has come"
+        yield Finding(subject, Severity.WARN, text, f"keyturn resume {credential.queued}")

@@ -74,7 +74,13 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "file, ok, problems [{file, line, column, key, message, hint}], notes (likewise)",
     ),
     "keyturn.effective/1": ("config show", "version, state, secretStores, services"),
-    "keyturn.doctor/1": ("doctor", "ok, findings [{subject, severity, message, hint}]"),
+    "keyturn.doctor/1": (
+        "doctor",
+        (
+            "ok, findings [{subject, severity, message, hint; of a service also seen (rotation, log, store, target, "
+            "places) and repair (step, version, does, why, done)}]"
+        ),
+    ),
     "keyturn.machine/1": ("machine", "states, transitions [{event, from, to}], resting, ended"),
     "keyturn.adapters/1": ("adapters", "adapters [{kind, type, summary, extra, strategies}]"),
 }

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from adapters.simulation.campaign import FAULTS, TRANSITIONS, Tally, Violated, tally_of
 from adapters.simulation.scenario import Played, play
+from adapters.simulation.seeds import KINDS
 from adapters.simulation.shrink import shortest
 from adapters.simulation.story import INVARIANTS, Story, tell
 from engine.adapter import Duration
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from adapters.simulation.subject import Subject
 
 SCHEMA = "keyturn.simulation/1"
+REFRESH = Duration(3600 * SECOND)
+"""How often consumers re-read the credential, unless somebody says otherwise."""
 _STEPS_MAX = 24
 """Steps of a violation that are shown at once; --story shows all."""
 OVERLAPPING = (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
@@ -32,11 +36,13 @@ _ENDINGS = (State.COMPLETED, State.ROLLED_BACK, State.FAILED, State.ROLLBACK_FAI
 class Findings:
     """What the runs of one subject have found so far."""
 
-    def __init__(self, name: str, subject: Subject, seed: int) -> None:
+    def __init__(self, name: str, subject: Subject, seed: int, *, config: str | None = None) -> None:
         self.tally = Tally()
         self._name = name
         self._subject = subject
         self._seed = seed
+        self._config = config
+        """The configuration file, where one was given."""
         self._seconds = 0.0
 
     def add(self, batch: Tally, *, seconds: float) -> None:
@@ -110,7 +116,16 @@ class Findings:
         console.out(f"  step by step: {self._next(violated)}")
 
     def _next(self, violated: Violated) -> str:
-        return f"keyturn simulate {self._name} --story {violated.seed}"
+        """Return the command that tells the run: with another configuration, or other trouble, it would be another."""
+        subject = self._subject
+        words = ["keyturn simulate", self._name, f"--story {violated.seed}"]
+        if subject.kinds != KINDS:
+            words.append(f"--faults {','.join(subject.kinds)}")
+        if subject.refresh != REFRESH.microseconds:
+            words.append(f"--refresh {Duration(subject.refresh)}")
+        if self._config:
+            words.append(f"--config {quote(self._config)}")
+        return " ".join(words)
 
     def document(self) -> dict[str, Any]:
         """Return the fields of `keyturn.simulation/1`."""

@@ -60,7 +60,11 @@ class Kinds(click.ParamType):  # type: ignore[type-arg]  # generic in newer rele
 @click.option("--faults", type=Kinds(), metavar="KIND,...", help="Only trouble of these kinds; all where not given.")
 @click.option("--story", type=click.IntRange(min=0), metavar="SEED", help="Tell one run, step by step.")
 @click.option(
-    "--refresh", type=LENGTH, default="1h", show_default=True, help="How often consumers re-read the credential."
+    "--refresh",
+    type=LENGTH,
+    default=str(rehearsal.REFRESH),
+    show_default=True,
+    help="How often consumers re-read the credential.",
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Runs at the same time.")
 @shared_options
@@ -117,7 +121,7 @@ def _of_services(
 
 def _rehearsed(session: Session, name: str, subject: Subject, wanted: Wanted) -> ExitCode:
     """Play all runs of a subject and print what was found, after an interrupt what was found so far."""
-    findings, began = rehearsal.Findings(name, subject, wanted.seed), monotonic()
+    findings, began = rehearsal.Findings(name, subject, wanted.seed, config=session.given_config), monotonic()
     seeds = range(wanted.seed, wanted.seed + wanted.runs)
     was_interrupted = False
     try:

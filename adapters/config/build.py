@@ -22,7 +22,7 @@ from adapters.config.references import ReferenceReader
 from adapters.registry import missing_driver, store_adapter, target_adapter
 from adapters.system import FINGERPRINT_KEY, installation_key
 from engine.adapter import Reference, StoreContext, TargetContext
-from engine.errors import NoSuchService, Rejected
+from engine.errors import NoSuchService, PortError, Rejected
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
@@ -55,13 +55,7 @@ class PublishedPlace:
         Raises `Rejected` where it cannot be rendered, and what the store raises. Of a store with versions only what
         the service keeps stays.
         """
-        what = f"publishing {self.service.name} to {self.name}"
-        if value.secret is None or value.form is not Form.PLAIN:
-            raise Rejected(what=what, why="the value holds no secret that could be used to log in")
-        names = plain_options(self.service.options)
-        names |= {"username": value.username, "password": value.revealed(), "version": version}
-        names |= {"service": self.service.name, "environment": self.service.environment}
-        rendered = CredentialValue(value.username, self.publication.template.render(names, what=what))
+        rendered = self._rendered(value, version)
         key = self.publication.keys.key
         if not self.store.capabilities.versioned:
             self.store.promote(key, version, rendered, expected=None, deadline=deadline)
@@ -71,6 +65,26 @@ class PublishedPlace:
         self.store.stage(key, form, rendered, deadline=deadline)
         self.store.promote(key, form, rendered, expected=current, deadline=deadline)
         self._forget_old(key)
+
+    def has(self, value: CredentialValue, *, version: str) -> bool | None:
+        """Tell whether the rendered value is current there; None where that cannot be read back."""
+        if not self.store.capabilities.readable:
+            return None
+        try:
+            published, wanted = self.read(), self._rendered(value, version)
+        except PortError:
+            return None
+        return published is not None and published.secret == wanted.secret
+
+    def _rendered(self, value: CredentialValue, version: str) -> CredentialValue:
+        """Return a value in the form that is published; raises `Rejected` where that cannot be made of it."""
+        what = f"publishing {self.service.name} to {self.name}"
+        if value.secret is None or value.form is not Form.PLAIN:
+            raise Rejected(what=what, why="the value holds no secret that could be used to log in")
+        names = plain_options(self.service.options)
+        names |= {"username": value.username, "password": value.revealed(), "version": version}
+        names |= {"service": self.service.name, "environment": self.service.environment}
+        return CredentialValue(value.username, self.publication.template.render(names, what=what))
 
     def read(self) -> CredentialValue | None:
         """Return what is published there now; None where nothing is. Raises what the store raises."""

@@ -209,6 +209,9 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
     if current is not None and not has_failed and not world.accepts(current):
         raise Violation("I3: the store's current version is not accepted at the end")
+    ended_well = last is not None and last.state in (State.COMPLETED, State.ROLLED_BACK)
+    if ended_well and current is not None and world.place.value not in (None, current):
+        raise Violation("I3: a further place has another value than the one that the store calls current")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
         # Keys of before are nobody's to revoke, and neither is what somebody added by hand.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adapters.simulation.trace import Happening
 from engine import events as e
-from engine.errors import Conflict, IllegalCommand
+from engine.errors import Conflict, IllegalCommand, NoWayBack
 from engine.machine import State, rests
 from engine.operations import Operations
 from engine.performance import Performance
@@ -60,13 +60,14 @@ def decide(world: Simulation, operations: Operations, rotation: Rotation, kind: 
 def set_going(world: Simulation, operations: Operations, rotation: Rotation) -> None:
     """Be the person whom a resting rotation waits for; nobody is waited for in any other state.
 
-    Going back that fails again and again is given up: the next rotation leads forward.
+    Going back is given up where there is no way back, or it fails again and again: the next rotation leads forward.
     """
     if rotation.state is State.PAUSED:
         operations.let_go_on(rotation.id, reason=REASON)
     elif rotation.state is State.ROLLBACK_FAILED:
         world.retries[rotation.id] += 1
-        if world.retries[rotation.id] > RETRIES_MAX:
+        has_no_way = rotation.cause is not None and rotation.cause.kind == NoWayBack.kind
+        if has_no_way or world.retries[rotation.id] > RETRIES_MAX:
             operations.abandon(rotation.id, reason=REASON)
         else:
             operations.retry(rotation.id, reason=REASON)

@@ -59,9 +59,12 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 return ended
             if world.touched:
                 put_right(world, ended)
-                if ended.state in (State.ROLLBACK_FAILED, State.RETIRING) and is_dead_end(world, ended):
-                    operations.abandon(ended.id, reason="simulated operator")
-                    world.given_up += 1
+            # The store may have shown what was there before, so that the rotation wants back what was retired.
+            was_misled = any(fault.kind == "stale" for fault in world.used)
+            rests = ended.state in (State.ROLLBACK_FAILED, State.RETIRING)
+            if (world.touched or was_misled) and rests and is_dead_end(world, ended):
+                operations.abandon(ended.id, reason="simulated operator")
+                world.given_up += 1
         except Crash:
             world.story.append("the process died")
             world.happened(Happening.DIED, "process")
@@ -110,7 +113,8 @@ def _has_no_room(world: Simulation) -> bool:
     """Tell whether a login holds as many values as it may, of which only a person can take one away.
 
     Going back by itself is off, or somebody did something by hand; or the answer to a promotion was lost where the
-    store called nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
+    store called nothing current, so that there was nothing to go back to; or a person gave going back up with the
+    candidate in force; or the target kept what nobody could see.
     """
     if world.strategy is not Strategy.DUAL or world.values_in_force() < 2:
         return False

@@ -104,16 +104,21 @@ def _faults(source: random.Random, strategy: Strategy, kinds: Sequence[str], *, 
     return drawn
 
 
-def seeded(seed: int, *, options: MemoryOptions | None = None) -> Simulation:
-    """Return the world of a seed after its run; raises the violation, which names the seed."""
+def failing(seed: int, *, options: MemoryOptions | None = None) -> Scenario:
+    """Return the scenario of a seed in which calls fail, and nobody does anything by hand."""
     scenario = scenario_of(seed, kinds=FAILING, options=options)
     if options is not None and options.shows_restorable and scenario.strategy is Strategy.ISSUE:
         scenario = scenario_of(seed, kinds=FAILING)  # it takes nothing back that it made
-    return _held(scenario)
+    return scenario
 
 
-def handled(seed: int, *, options: MemoryOptions | None = None, around: Around = unguarded) -> Simulation:
-    """Return the world after the run of a seed in which people do one or two things by hand; raises the violation."""
+def seeded(seed: int, *, options: MemoryOptions | None = None) -> Simulation:
+    """Return the world of a seed after its run; raises the violation, which names the seed."""
+    return _held(failing(seed, options=options))
+
+
+def by_hand(seed: int, *, options: MemoryOptions | None = None) -> Scenario:
+    """Return the scenario of a seed in which people do one or two things by hand, under few faults."""
     source = random.Random(seed)
     strategy = source.choice(list(Strategy))
     deeds = [Deed(source.randint(1, 20), source.choice(list(Hand))) for _ in range(source.randint(1, 2))]
@@ -122,7 +127,7 @@ def handled(seed: int, *, options: MemoryOptions | None = None, around: Around =
     faults = [Fault(call, source.randint(1, 10), source.choice(CALLS[call])) for call in drawn]
     if source.random() < 0.5:
         faults.append(Fault("log.append", source.randint(8, 20), "abort"))
-    scenario = Scenario(
+    return Scenario(
         strategy=strategy,
         faults=tuple(faults),
         deeds=tuple(deeds),
@@ -130,7 +135,11 @@ def handled(seed: int, *, options: MemoryOptions | None = None, around: Around =
         options=options,
         seed=seed,
     )
-    return _held(scenario, around=around)
+
+
+def handled(seed: int, *, options: MemoryOptions | None = None, around: Around = unguarded) -> Simulation:
+    """Return the world after the run of a seed in which people do one or two things by hand; raises the violation."""
+    return _held(by_hand(seed, options=options), around=around)
 
 
 def _held(scenario: Scenario, *, around: Around = unguarded) -> Simulation:

@@ -1,4 +1,4 @@
-"""What holds the versions in the simulated world: stores of different capabilities, their backups, a write-only place.
+"""What holds the versions in the simulated world: stores of different capabilities, their backups, a further place.
 
 Rule: what a store means stands in adapters/stores; here it is only copied, put back, or made less capable.
 """
@@ -72,7 +72,7 @@ def put_back(image: Shelf, path: str, kind: StoreKind, now: Callable[[], Instant
 
 
 class RememberedPlace:
-    """A further place that can be written only: it remembers the last value."""
+    """A further place: it remembers the last value."""
 
     name = "dotenv:PASSWORD"
 
@@ -83,3 +83,7 @@ class RememberedPlace:
     def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
         """Remember the value."""
         self.value, self.version = value, version
+
+    def has(self, value: CredentialValue, *, version: str) -> bool:
+        """Tell whether it is the remembered value."""
+        return self.value == value

@@ -50,8 +50,8 @@ COMMAND_OPTIONS = {
     "audit verify": set(),
     "audit export": set(),
     "machine": {"--format"},
+    "doctor": {"--repair", "--yes", "--dry-run", "--reason"},
     "simulate": {"--all", "--strategy", "--runs", "--seed", "--faults", "--story", "--refresh", "--jobs"},
-    "doctor": set(),
     "adapters": set(),
 }
 """Every command and the options that it has besides those that all share."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -126,6 +127,27 @@ def test_a_budget_that_verifying_uses_up_shows_in_how_long_consumers_are_locked_
     assert re.search(r"locked out +at most \d\dm ", folder.ok("simulate", *arguments).out)
 
 
+@pytest.mark.parametrize(
+    ("rotation", "invariant"),
+    [
+        ("{strategy: single, verification: {timeout: 500us}}", "L2"),
+        ("{strategy: single, rollback: {timeout: 500us}}", "L1"),
+        (SHORT_GRACE.replace("5m", "0s"), "I3"),
+    ],
+)
+def test_times_that_nobody_can_keep_are_caught(folder: Folder, rotation: str, invariant: str) -> None:
+    """No login is verified, no rollback ends, nobody re-reads in time."""
+    found = simulated(configured(folder, rotation), "app-db", "--runs", "20", code=3)
+    assert invariant in {violation["invariant"] for violation in found["violations"]}
+
+
+def test_a_rollback_that_is_tried_once_needs_a_person_more_often(folder: Folder) -> None:
+    arguments = ("app-db", "--runs", "60", "--faults", "refused,error_before")
+    once = simulated(configured(folder, "{strategy: single, rollback: {max_retries: 0}}"), *arguments)
+    thrice = simulated(configured(folder, "{strategy: single}"), *arguments)
+    assert once["endings"]["rollback_failed"] > thrice["endings"]["rollback_failed"]
+
+
 def test_the_policy_of_the_service_is_what_runs(folder: Folder) -> None:
     """One try of each step goes back where five get through."""
     few, many = "{strategy: single, retry: {attempts: 1}}", "{strategy: single, retry: {attempts: 9}}"
@@ -183,6 +205,22 @@ def test_a_story_is_told_step_by_step(folder: Folder) -> None:
     assert document["steps"] == calm.out.splitlines()[1:-1]
 
 
+def test_the_command_that_is_named_tells_the_run_that_was_found(folder: Folder) -> None:
+    """With the same trouble, the same consumers and the same configuration, or it would be another run."""
+    other = folder.path / "other file.yaml"
+    configured(folder, SHORT_GRACE).config.rename(other)
+    options = ("--faults", "late,twice", "--refresh", "30m", "--config", str(other))
+    (violation,) = simulated(folder, "app-db", *FEW, *options, code=3)["violations"]
+    words = shlex.split(violation["next"])
+    assert words[:2] == ["keyturn", "simulate"]
+    for option in options:
+        assert option in words
+    told = folder.run(*words[1:])
+    assert told.code == 3
+    assert told.out.splitlines()[-1].endswith(violation["message"])
+    folder.configure("app-db")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -222,17 +260,23 @@ def test_the_exit_code_of_a_violation_is_one_that_nothing_else_here_has(folder: 
 def test_an_interrupt_shows_what_was_found_so_far(folder: Folder) -> None:
     """Exit 130; on a terminal it is told how far it is, with the violations and the runs a second."""
     configured(folder, SHORT_GRACE)
-    for more in ([], ["--jobs", "2"]):
-        code, out, err = interrupted(folder, "simulate", "app-db", "--runs", "1000000", "--json", *more)
+    for jobs in (1, 2):
+        code, out, err, workers = interrupted(
+            folder, "simulate", "app-db", "--runs", "100000", "--json", "--jobs", str(jobs)
+        )
         assert code == 130, err
+        assert (workers >= 2) is (jobs == 2), "with --jobs 2 it has two processes at work, else none"
         assert '"schema": "keyturn.simulation/1"' in out
-        assert 0 < Done(code, out, "").document["runs"] < 1_000_000
-        assert "of 1000000 runs" in err
+        assert 0 < Done(code, out, "").document["runs"] < 100_000
+        assert "of 100000 runs" in err
         assert "a second" in err
 
 
-def interrupted(folder: Folder, *arguments: str) -> tuple[int, str, str]:
-    """Run the program with a terminal for its stderr; press Ctrl-C once it says how far it is."""
+def interrupted(folder: Folder, *arguments: str) -> tuple[int, str, str, int]:
+    """Run the program with a terminal for its stderr; press Ctrl-C once it says how far it is.
+
+    Returns the exit code, what it printed, what it said, and how many processes it had at work.
+    """
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         folder.command(*arguments),
@@ -248,12 +292,13 @@ def interrupted(folder: Folder, *arguments: str) -> tuple[int, str, str]:
         said, until = "", time.monotonic() + 60
         while " runs, " not in said and time.monotonic() < until:
             said += os.read(ours, 65536).decode()
+        workers = len(Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split())
         os.killpg(program.pid, signal.SIGINT)
         assert program.stdout is not None
         out = program.stdout.read()
         code = program.wait(60)
     os.close(ours)
-    return code, out, said
+    return code, out, said, workers
 
 
 def test_without_a_terminal_nothing_is_said_on_the_way(folder: Folder) -> None:

@@ -11,7 +11,7 @@ from engine.machine import ENDED, State
 from engine.operations import Operations
 from engine.plan import Strategy
 from engine.runner import Runner, never
-from tests.simulation.test_mutants import Unguarded
+from tests.simulation.mutants import Unguarded
 
 CHANGES = 16
 """Changes of state in two rotations."""

@@ -13,7 +13,7 @@ from engine import events as e
 from engine.credential import Credential, Version, credential_id
 from engine.errors import OwnLoginRejected, PortError, Rejected, Unavailable, Uncertain
 from engine.machine import State
-from engine.plan import Strategy
+from engine.plan import Kind, Strategy
 from engine.policies import after_failure, can_go_back, cause_of, delay, destroyable, give_up, judge
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
@@ -67,7 +67,12 @@ def test_jitter_spreads_over_the_whole_step() -> None:
         (Strategy.ISSUE, {"previous": None, "attempts": APPLIED}, True),
         (Strategy.DUAL, {"previous": None, "attempts": ASKED, "promotable": True}, False),
         (Strategy.DUAL, {"previous": None, "attempts": REFUSED, "promotable": True}, True),
-        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, True),
+        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "promotable": True, "label": "v1"}, False),
+        (Strategy.ISSUE, {"previous": None, "attempts": APPLIED, "label": "v1"}, False),
+        (Strategy.DUAL, {"previous": None, "attempts": APPLIED, "kind": Kind.ROLLBACK}, False),
+        (Strategy.DUAL, {"previous": None, "kind": Kind.ROLLBACK}, True),
+        (Strategy.SINGLE, {"captured": True, "attempts": APPLIED, "kind": Kind.ROLLBACK, "label": "v2"}, True),
+        (Strategy.SINGLE, {"captured": True, "promotable": True, "kind": Kind.ROLLBACK, "label": "v2"}, False),
     ],
 )
 def test_there_is_a_way_back_where_something_works_at_its_end(

@@ -199,7 +199,7 @@ def test_a_rotation_that_another_process_drives_gets_no_fact_from_a_look() -> No
     facts = len(bench.facts(rotation_id))
 
     def held_elsewhere(rotation_id: UUID) -> AbstractContextManager[Callable[[], None]]:
-        raise OwnedElsewhere(rotation_id=rotation_id, owner="process-2")
+        raise OwnedElsewhere(rotation_id=rotation_id, owner="process-2", lease="renewed just now")
 
     world = dataclasses.replace(bench.world(), hold=held_elsewhere)
     (found,) = look_around(world, SERVICE, ENVIRONMENT, bench.plan(), [Version(FIRST, "app")])
