@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from adapters.simulation.crowd import Freeze, Job
@@ -167,6 +168,19 @@ def _on(*faults: Fault | tuple[str, int, str], strategies: tuple[Strategy, ...] 
     return lambda source: Course(planned, strategies=strategies, **more)
 
 
+@cache
+def append_of(event: str) -> int:
+    """Return which append of a calm run records an event first: an engine that looks more often appends more."""
+    world = Simulation(Strategy.SINGLE)
+    world.rotate()
+    return int(steps(world, Happening.FACT, event)[0].call.removeprefix("log.append "))
+
+
+def _at_append(event: str, kind: str, *before: Fault) -> Any:
+    """Return a course of a fault at the append that records an event."""
+    return lambda source: Course((*before, Fault("log.append", append_of(event), kind)))
+
+
 def _by_hand(hand: Hand, nth: int, call: str = "", strategies: tuple[Strategy, ...] = tuple(Strategy)) -> Any:
     return lambda source: Course(deeds=(Deed(nth, hand, call),), strategies=strategies)
 
@@ -174,9 +188,6 @@ def _by_hand(hand: Hand, nth: int, call: str = "", strategies: tuple[Strategy, .
 def _frozen(source: random.Random) -> Course:
     return Course(jobs=(rotate, resume), freezes=(Freeze(0, source.randint(4, 40), 300),))
 
-
-GRACE_ENDS: Final = ("log.append", 12)
-"""The append that ends the first grace period of a calm run."""
 
 SITUATIONS: Final[tuple[Situation, ...]] = (
     Situation(
@@ -250,7 +261,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
             (*_REFUSED, Fault(source.choice(["target.apply", "target.restore"]), 1, "partial")), strategies=SETTABLE
         ),
     ),
-    Situation("clock back during grace", _jumped_in_grace, _on(("log.append", 11, "clock_back"))),
+    Situation("clock back during grace", _jumped_in_grace, _at_append("MonitoringPassed", "clock_back")),
     Situation(
         "clock forward during a fence",
         _jumped_in_fence,
@@ -272,14 +283,18 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
         _on(("target.apply", 1, "pause")),
     ),
     Situation(
-        "operator rolls back in grace", _command("abort", "rollback", state=State.GRACE), _on((*GRACE_ENDS, "rollback"))
+        "operator rolls back in grace",
+        _command("abort", "rollback", state=State.GRACE),
+        _at_append("GraceEnded", "rollback"),
     ),
     Situation(
         "abort refused behind the point of no return",
         _command("abort", "rollback", state=State.RETIRING, kind=Happening.COMMAND_REFUSED),
         _on(("target.retire", 1, "abort")),
     ),
-    Situation("grace ended early by a person", _command("retire", state=State.GRACE), _on((*GRACE_ENDS, "retire"))),
+    Situation(
+        "grace ended early by a person", _command("retire", state=State.GRACE), _at_append("GraceEnded", "retire")
+    ),
     Situation(
         "rollback fails, and again after a person had it tried again",
         _failed_twice,
@@ -291,7 +306,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
             step.call == "log.append" and step.detail == "apply" and _after_an_attempt(world, step)
             for step in steps(world, Happening.FAULT, "disk_full", state=State.APPLYING)
         ),
-        _on(("log.append", 4, "disk_full")),
+        _at_append("CandidateApplied", "disk_full"),
     ),
     Situation(
         "store answers with the past when it begins",

@@ -13,7 +13,7 @@ class Happening(StrEnum):
     """What kind of thing happened."""
 
     FACT = "fact"
-    """A fact was appended; `state` is the one that follows, `detail` what is worth knowing besides."""
+    """A fact was appended; `state` is the one that follows, `call` which append it was, `detail` what else is known."""
     FAULT = "fault"
     """A planned fault happened; `name` is its kind, `call` where, `detail` the effect that was performed."""
     LANDED = "landed"

@@ -216,7 +216,10 @@ class Watch:
             self._world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
             self._world.story.append(f"{name} -> {fact.state}")
         state = fact.state or ""
-        self._world.trace.append(Step(self.clock.at, Happening.FACT, name, state, detail=self._detail(fact.body)))
+        place = f"log.append {self._world.calls['log.append']}"
+        self._world.trace.append(
+            Step(self.clock.at, Happening.FACT, name, state, call=place, detail=self._detail(fact.body))
+        )
         check_fact(self._world, fact)
 
     def _detail(self, body: e.Event) -> str:

@@ -11,6 +11,7 @@ from adapters.simulation.coverage import EFFECT_CALLS, REACHABLE, UNREACHED, Led
 from adapters.simulation.faults import CALLS, KINDS, Fault, kinds_at
 from adapters.simulation.jobs import crowd_of
 from adapters.simulation.seeds import seeded
+from adapters.simulation.situations import append_of
 from adapters.simulation.world import Simulation, run
 from adapters.targets.memory_options import MemoryOptions
 from engine.machine import TABLE, State
@@ -26,7 +27,7 @@ def _ways(strategy: Strategy) -> Iterator[tuple[list[Fault], dict[str, Any]]]:
     yield [Fault("target.apply", 1, "lost")], {}
     yield [Fault("target.apply", 1, "crash_after"), Fault("log.append", 4, "abort")], {}
     yield [Fault("place.publish", 1, "rejected")], {}
-    yield [Fault("log.append", 11, "abort")], {}
+    yield [Fault("log.append", append_of("MonitoringPassed"), "abort")], {}
     yield [Fault("target.apply", 1, "pause")], {}
     yield [], {"takeover": True, "options": MemoryOptions(shows_restorable=strategy is not Strategy.ISSUE)}
 
