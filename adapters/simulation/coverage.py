@@ -36,9 +36,9 @@ _REASONS: Final[dict[str, dict[State, str]]] = {
         State.GRACE: "EffectPostponed RotationFailed LoginTried",
     },
     "there no login is tried that may be refused": {State.STAGING: "LoginTried", State.PROMOTING: "LoginTried"},
-    "nobody gives up, or looks around while it rests": {
+    "nobody gives up a retirement, or looks around while it rests": {
         State.RETIRING: "RotationFailed",
-        State.ROLLBACK_FAILED: "RollbackAbandoned LoginTried",
+        State.ROLLBACK_FAILED: "LoginTried",
     },
     "older versions of keyturn recorded it there": {
         State.APPLYING: "PreviousCaptured",

@@ -81,7 +81,7 @@ def resume(crowd: Crowd, member: Member) -> None:
 
 def drive(world: Simulation, fresh: World, rotation: Rotation) -> bool:
     """Drive a rotation, set it going where it rests, and tell whether it ended."""
-    people.set_going(Operations(fresh), rotation)
+    people.set_going(world, Operations(fresh), rotation)
     ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
     if world.touched and ended.state not in ENDED:
         put_right(world, ended)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
 
 REASON = "simulated operator"
+RETRIES_MAX = 4
+"""How often a person has a rollback tried again before it is given up."""
 
 
 def command(world: Simulation, kind: str) -> None:
@@ -55,14 +57,20 @@ def decide(world: Simulation, operations: Operations, rotation: Rotation, kind: 
             operations.end_grace(rotation.id, reason=REASON)
 
 
-def set_going(operations: Operations, rotation: Rotation) -> None:
-    """Be the person whom a resting rotation waits for; nobody is waited for in any other state."""
-    if rotation.state is State.ROLLBACK_FAILED and rotation.cause and rotation.cause.kind == NoWayBack.kind:
-        operations.abandon(rotation.id, reason=REASON)
-    elif rotation.state is State.ROLLBACK_FAILED:
-        operations.retry(rotation.id, reason=REASON)
-    elif rotation.state is State.PAUSED:
+def set_going(world: Simulation, operations: Operations, rotation: Rotation) -> None:
+    """Be the person whom a resting rotation waits for; nobody is waited for in any other state.
+
+    Going back is given up where there is no way back, or it fails again and again: the next rotation leads forward.
+    """
+    if rotation.state is State.PAUSED:
         operations.let_go_on(rotation.id, reason=REASON)
+    elif rotation.state is State.ROLLBACK_FAILED:
+        world.retries[rotation.id] += 1
+        has_no_way = rotation.cause is not None and rotation.cause.kind == NoWayBack.kind
+        if has_no_way or world.retries[rotation.id] > RETRIES_MAX:
+            operations.abandon(rotation.id, reason=REASON)
+        else:
+            operations.retry(rotation.id, reason=REASON)
 
 
 def come_first(world: Simulation) -> None:

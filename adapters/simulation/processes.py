@@ -53,7 +53,7 @@ def rotate(world: Simulation, *, to: Version | None = None) -> Rotation:
                 begun = operations.start(*world.names, world.plan(), logins=world.logins, to=to)
                 rotation = operations.rotation(begun)
             begun = rotation.id
-            people.set_going(operations, rotation)
+            people.set_going(world, operations, rotation)
             ended = Runner(fresh).drive(rotation.id, patience=until_a_person_looks(world, rotation))
             if ended.state in ENDED:
                 return ended
@@ -113,12 +113,14 @@ def _has_no_room(world: Simulation) -> bool:
     """Tell whether a login holds as many values as it may, of which only a person can take one away.
 
     Going back by itself is off, or somebody did something by hand; or the answer to a promotion was lost where the
-    store called nothing current, so that there was nothing to go back to; or the target kept what nobody could see.
+    store called nothing current, so that there was nothing to go back to; or a person gave going back up with the
+    candidate in force; or the target kept what nobody could see.
     """
     if world.strategy is not Strategy.DUAL or world.values_in_force() < 2:
         return False
     stuck = any(r.state is State.FAILED and r.labelled and r.label is None for r in world.fold.values())
-    return world.touched or not world.automatic or stuck or world.kept_unseen
+    given_up = any(count > people.RETRIES_MAX for count in world.retries.values())
+    return world.touched or not world.automatic or stuck or given_up or world.kept_unseen
 
 
 def _check_second_pass(world: Simulation, rotation_id: UUID) -> None:

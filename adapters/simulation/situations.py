@@ -175,7 +175,7 @@ def _frozen(source: random.Random) -> Course:
     return Course(jobs=(rotate, resume), freezes=(Freeze(0, source.randint(4, 40), 300),))
 
 
-GRACE_ENDS: Final = ("log.append", 10)
+GRACE_ENDS: Final = ("log.append", 12)
 """The append that ends the first grace period of a calm run."""
 
 SITUATIONS: Final[tuple[Situation, ...]] = (
@@ -250,7 +250,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
             (*_REFUSED, Fault(source.choice(["target.apply", "target.restore"]), 1, "partial")), strategies=SETTABLE
         ),
     ),
-    Situation("clock back during grace", _jumped_in_grace, _on(("log.append", 9, "clock_back"))),
+    Situation("clock back during grace", _jumped_in_grace, _on(("log.append", 11, "clock_back"))),
     Situation(
         "clock forward during a fence",
         _jumped_in_fence,
@@ -299,7 +299,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
             any(step.detail == "begin" for step in steps(world, Happening.FAULT, "stale", call="store.versions"))
             and any(r.state is State.FAILED for r in world.fold.values())
         ),
-        _on(("store.versions", 4, "stale")),
+        _on(("store.versions", 5, "stale")),
     ),
     Situation(
         "place refuses for good, and all goes back",

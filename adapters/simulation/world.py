@@ -127,6 +127,8 @@ class Simulation:
         """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
+        self.retries: Counter[UUID] = Counter()
+        """How often a person had the rollback of a rotation tried again."""
         self.forgot_orphan = False
         """The target forgot to revoke what it had made under an attempt without an answer."""
         self.calm = False

@@ -26,7 +26,7 @@ def _ways(strategy: Strategy) -> Iterator[tuple[list[Fault], dict[str, Any]]]:
     yield [Fault("target.apply", 1, "lost")], {}
     yield [Fault("target.apply", 1, "crash_after"), Fault("log.append", 4, "abort")], {}
     yield [Fault("place.publish", 1, "rejected")], {}
-    yield [Fault("log.append", 9, "abort")], {}
+    yield [Fault("log.append", 11, "abort")], {}
     yield [Fault("target.apply", 1, "pause")], {}
     yield [], {"takeover": True, "options": MemoryOptions(shows_restorable=strategy is not Strategy.ISSUE)}
 
@@ -41,6 +41,8 @@ def _second_faults(strategy: Strategy) -> Iterator[Simulation]:
                 if (call, nth) not in taken:
                     for kind in kinds_at(call, strategy):
                         yield run(strategy, [*first, Fault(call, nth, kind, 2.0)], rotations_wanted=1, **options)
+    given_up = [Fault("target.restore", nth, "rejected") for nth in range(1, 7)]
+    yield run(strategy, [*REFUSED, *given_up], rotations_wanted=1)
     for kind in kinds_at("store.discard", strategy):  # the fifth rotation has an old version to delete
         yield run(strategy, [Fault("store.discard", 1, kind)], rotations_wanted=5)
 
