@@ -96,11 +96,13 @@ def _demote(performance: Performance, previous: CredentialValue | None) -> bool:
 def _written(rotation: Rotation) -> tuple[str, ...]:
     """Return the places that may have the candidate: those that were recorded, and the one that came next.
 
-    Not that one where it is known to have refused: it would refuse again, and has the previous version still.
+    Not that one where it is known to have refused: it would refuse again, and has the previous version still. Where an
+    answer was lost before it refused, nobody knows what it has.
     """
     next_one = rotation.plan.places[len(rotation.reached) : len(rotation.reached) + 1]
+    in_doubt = any(a.version == rotation.candidate and not a.login and not a.closed for a in rotation.attempts)
     refused = rotation.cause is not None and rotation.cause.step == "promote" and rotation.cause.kind == "rejected"
-    return rotation.reached if refused else (*rotation.reached, *next_one)
+    return rotation.reached if refused and not in_doubt else (*rotation.reached, *next_one)
 
 
 def _restore_target(

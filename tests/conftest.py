@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ from engine.values import Secret
 if TYPE_CHECKING:
     import psycopg
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So begins a run in the background of a script; programs that tests interrupt would inherit it, and never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "keyturn",

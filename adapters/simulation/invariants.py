@@ -206,10 +206,13 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     last = list(world.fold.values())[-1] if world.fold else None
     if world.touched and not led_on:
         return  # what was done by hand last, keyturn had no occasion to see
-    has_failed = last is not None and last.state in (State.ROLLBACK_FAILED, State.FAILED)
+    told = next(
+        (r for r in reversed(world.fold.values()) if r.attempted or r.promotable), last
+    )  # the last that changed
+    has_failed = told is not None and told.state in (State.ROLLBACK_FAILED, State.FAILED)
     if current is not None and not has_failed and not world.accepts(current):
         raise Violation("I3: the store's current version is not accepted at the end")
-    ended_well = last is not None and last.state in (State.COMPLETED, State.ROLLED_BACK)
+    ended_well = told is not None and told.state in (State.COMPLETED, State.ROLLED_BACK)
     if ended_well and current is not None and world.place.value not in (None, current):
         raise Violation("I3: a further place has another value than the one that the store calls current")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):

@@ -112,3 +112,12 @@ def test_a_place_of_which_nobody_knows_is_written_back_and_the_later_ones_are_no
     ended = bench.rotate()
     assert ended.state is State.ROLLED_BACK
     assert written(bench) == [[ended.candidate, FIRST], [ended.candidate, FIRST], []]
+
+
+def test_a_place_that_refuses_after_an_answer_was_lost_is_written_back() -> None:
+    """It may have the candidate all the same: found by a seed of the simulation."""
+    bench = Bench(places=PLACES)
+    bench.at("place.publish", works, lost, fails(Rejected))
+    ended = bench.rotate()
+    assert ended.state is State.ROLLED_BACK
+    assert written(bench) == [[ended.candidate, FIRST], [ended.candidate, FIRST], []]
