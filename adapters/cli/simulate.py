@@ -82,7 +82,7 @@ def simulate(
     refresh: int,
     jobs: int,
 ) -> ExitCode:
-    """Rehearse rotations in a simulated world where calls fail, processes die and answers are lost.
+    """Rehearse rotations of a service or a strategy in a simulated world that goes wrong; touches nothing.
 
     The real engine runs with the plan of the service, at a target with the capabilities that the real one declares,
     from a version that the store holds. Nobody is contacted, nothing is written, and the same seed is the same run.

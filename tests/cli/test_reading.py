@@ -324,6 +324,7 @@ def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> Non
         "keyturn.effective/1": ("config", "show"),
         "keyturn.doctor/1": ("doctor",),
         "keyturn.machine/1": ("machine",),
+        "keyturn.simulation/1": ("simulate", "--strategy", "dual", "--runs", "2"),
         "keyturn.adapters/1": ("adapters",),
     }
     assert set(printing) == set(FIELDS)
