@@ -73,7 +73,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "config check",
         "file, ok, problems [{file, line, column, key, message, hint}], notes (likewise)",
     ),
-    "keyturn.effective/1": ("config show", "version, state, secretStores, services"),
+    "keyturn.effective/1": ("config show", "version, state, lease, secretStores, services"),
     "keyturn.doctor/1": (
         "doctor",
         (

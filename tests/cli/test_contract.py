@@ -99,7 +99,9 @@ LEAVES = dict(leaves(program))
 def options_of(command: click.Command) -> set[str]:
     """Return the names of all options of a command."""
     ctx = click.Context(command, help_option_names=["-h", "--help"])
-    return {name for option in command.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
+    named = {name for option in command.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
+    # click keeps the help option of the first context that asked for it, which may have called it otherwise.
+    return named | set(command.get_help_option_names(ctx))
 
 
 def test_no_command_was_taken_away() -> None:
