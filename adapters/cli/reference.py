@@ -60,8 +60,8 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "simulate",
         (
             "service (null with --strategy), strategy, runs, seed, violations [{invariant, message, seed, runs, steps, "
-            "next}], endings, locked_out_seconds, refresh_seconds, coverage {transitions {covered, total}, faults "
-            "{covered, total}}, seconds, steps (with --story)"
+            "next}], endings, locked_out_seconds, refresh_seconds, coverage {transitions and faults, each with covered "
+            "and total}, seconds (with --story steps as well)"
         ),
     ),
     "keyturn.audit/1": ("audit verify", "events, ok, first_bad_position, head_hash"),
