@@ -96,7 +96,8 @@ def test_a_disk_that_is_full_from_the_start_leaves_everything_as_it_was(rotated:
     head = rotated.head()
     trace = rotated.folder / "trace"
     _fill_last_page(rotated.state / "events.db")
-    ended = rotated.run("rotate", SERVICE, full_at=1, trace=str(trace))
+    # A reason of a page's length: whatever is left of the last page, the start does not fit into it.
+    ended = rotated.run("rotate", SERVICE, "--reason", "x" * 4096, full_at=1, trace=str(trace))
     _assert_told(ended, PERSON_NEEDED, "There is no room")
     assert not {*WRITES, "before store.stage", "after log.append"} & set(_passed(trace))
     untouched.check()
