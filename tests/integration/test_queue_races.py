@@ -27,13 +27,16 @@ def requests(at: Rehearsal) -> list[str]:
 @pytest.mark.parametrize("strategy", ["single", "dual"])
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "as they come"])
 def test_all_that_queue_are_served(strategy: str, tmp_path: Path, drivers: list[Driver], *, at_once: bool) -> None:
-    """Each is told of a rotation that came after it asked; each request ends once; never two are open."""
+    """Each is told of a rotation that came after it asked; each request ends once; never two are open.
+
+    As they come, the next one asks long before a rotation of some thirty synced appends can be over.
+    """
     at = rehearse(tmp_path, drivers[0], strategy=strategy, grace="150ms")
     options = {"meet_at": "before log.append"} if at_once else {}
     served: Counter[int] = Counter()
     for _ in range(ROUNDS):
         before = {str(each.id) for each in at.rotations()}
-        calls = [at.call(*QUEUE, **options, **({} if at_once else {"delay": 0.07 * nth})) for nth in range(PROCESSES)]
+        calls = [at.call(*QUEUE, **options, **({} if at_once else {"delay": 0.01 * nth})) for nth in range(PROCESSES)]
         ended = at.driver.run(*calls)
         assert [each.code for each in ended] == [0] * PROCESSES, ended
         new = {str(each.id) for each in at.rotations()} - before
