@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from adapters.simulation import people
 from adapters.simulation.crowd import Crowd, Freeze, Job, Member
-from adapters.simulation.faults import PEOPLE, Crash, Fault
+from adapters.simulation.faults import CALLS, PEOPLE, Crash, Fault, kinds_at
 from adapters.simulation.hands import is_dead_end, put_right
 from adapters.simulation.processes import until_a_person_looks
 from adapters.simulation.trace import Happening
@@ -139,8 +139,6 @@ def crowd_of(seed: int, **options: Any) -> Simulation:
 
 def draw_faults(source: random.Random, strategy: Strategy, count: int) -> list[Fault]:
     """Draw some faults; clocks are not set back here, see `Crowd`."""
-    from adapters.simulation.faults import CALLS, kinds_at
-
     drawn = []
     for _ in range(count):
         call = source.choice(sorted(CALLS))
