@@ -6,8 +6,28 @@ Rule 2: what stands in `__all__` is a promise, and goes away with a new major ve
 
 from typing import Final
 
-from engine.adapter import Duration, Reference, StoreAdapter, StoreContext, TargetAdapter, TargetContext
-from engine.errors import ExitCode, KeyturnError, OwnLoginRejected, Rejected, Unavailable, Uncertain
+from engine.adapter import (
+    Duration,
+    NotifierAdapter,
+    NotifierContext,
+    Reference,
+    StoreAdapter,
+    StoreContext,
+    TargetAdapter,
+    TargetContext,
+)
+from engine.errors import (
+    ExitCode,
+    KeyturnError,
+    OwnLoginRejected,
+    Rejected,
+    SinkGone,
+    Throttled,
+    Unavailable,
+    Uncertain,
+)
+from engine.notices import Notice, NoticeKind, Urgency
+from engine.notifier import Notifier, Outgoing, Pace
 from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.ports import (
     Addressable,
@@ -56,7 +76,14 @@ __all__ = [
     "KeyturnError",
     "LoginBudget",
     "Microseconds",
+    "Notice",
+    "NoticeKind",
+    "Notifier",
+    "NotifierAdapter",
+    "NotifierContext",
+    "Outgoing",
     "OwnLoginRejected",
+    "Pace",
     "Probe",
     "Reference",
     "Rejected",
@@ -65,6 +92,7 @@ __all__ = [
     "SecretStore",
     "Severity",
     "Sighting",
+    "SinkGone",
     "StoreAdapter",
     "StoreCapabilities",
     "StoreContext",
@@ -73,8 +101,10 @@ __all__ = [
     "TargetAdapter",
     "TargetCapabilities",
     "TargetContext",
+    "Throttled",
     "Unavailable",
     "Uncertain",
+    "Urgency",
     "Verification",
     "__version__",
 ]

@@ -15,6 +15,7 @@ from typing import Any, final
 
 import msgspec
 
+from engine.notifier import Notifier
 from engine.plan import Strategy
 from engine.ports import SecretStore, Target
 from engine.values import SECOND, Microseconds, Secret
@@ -174,3 +175,33 @@ class StoreAdapter:
 
     Told here because the configuration is judged before anything is built; it must agree with the capabilities.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierContext:
+    """What a notifier adapter is told besides its options."""
+
+    name: str
+    """How the channel is called: the `name` that it was given, else its type."""
+    service: str
+    environment: str
+    base: Path
+    """The folder of the configuration file, where relative paths start."""
+    secret: Callable[[Reference], Secret]
+    """Read a secret of the configuration; raises the three outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierAdapter:
+    """A kind of channel: a key of `notifications` of a service."""
+
+    name: str
+    summary: str
+    options: type[msgspec.Struct]
+    build: Callable[[Any, NotifierContext], Notifier]
+    sink: Callable[[Any], str]
+    """Return from the options what tells one sink from another: an address, never a secret.
+
+    Services with the same sink share one channel: one queue, one worker, one limit.
+    """
+    extra: str = ""

@@ -102,6 +102,26 @@ class OwnLoginRejected(Rejected):
     hint = "Check the admin credentials of the service and what they may do: keyturn doctor."
 
 
+class Throttled(Unavailable):
+    """{what}: {why}.
+
+    It did not happen; the system asks to wait for `after` microseconds (0: it did not say how long).
+    """
+
+    def __init__(self, *, what: str, why: str, after: int = 0, advice: str = "") -> None:
+        super().__init__(what=what, why=why, advice=advice)
+        self.after = after
+
+
+class SinkGone(Rejected):
+    """{what}: {why}.
+
+    The sink takes no message any more: it was archived, revoked or deleted.
+    """
+
+    hint = "Correct the channel in the configuration; keyturn notify test enables it again."
+
+
 class Uncertain(PortError):
     """{what}: {why}.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from engine.channel_events import ChannelEvent, CredentialOverdue
 from engine.credential_events import (
     Cause,
     CurrentChanged,
@@ -354,4 +355,4 @@ CredentialEvent: TypeAlias = (
 )
 """Every event of a Credential."""
 
-Event: TypeAlias = RotationEvent | CredentialEvent
+Event: TypeAlias = RotationEvent | CredentialEvent | ChannelEvent | CredentialOverdue

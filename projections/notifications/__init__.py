@@ -1,0 +1,1 @@
+"""Who hears what of the log, and in which words. It never decides, and sends nothing."""
