@@ -31,7 +31,10 @@ OK: Final = "ok"
 """No rotation is open, and the last one left nothing to decide."""
 
 OF_CREDENTIAL: Final = frozenset(get_args(e.CredentialEvent))
-"""The events of a credential; all others are of a rotation."""
+"""The events of a credential."""
+
+ASIDE: Final = frozenset(get_args(e.Event)) - OF_CREDENTIAL - frozenset(get_args(e.RotationEvent))
+"""The events that are neither of a credential nor of a rotation, as those of channels; they change no standing."""
 
 identity: Final = lru_cache(maxsize=10_000)(credential_id)
 """`credential_id`, remembered: computing it costs as much as folding two facts."""
@@ -174,7 +177,8 @@ class _Standings:
         self._touched = set()
         self._begun = []
         for recorded in facts:
-            self._take(recorded.fact, rows)
+            if type(recorded.fact.body) not in ASIDE:
+                self._take(recorded.fact, rows)
         return {CREDENTIALS: [self._row(owner) for owner in self._touched], ROTATIONS: self._begun}
 
     def _take(self, fact: Fact, rows: Rows) -> None:

@@ -16,6 +16,8 @@ from engine.errors import (
     PortError,
     Rejected,
     RotationOpen,
+    SinkGone,
+    Throttled,
     Unavailable,
     Uncertain,
 )
@@ -69,6 +71,8 @@ def test_an_outcome_keeps_what_and_why_apart() -> None:
         (Rejected, 4),
         (OwnLoginRejected, 4),
         (Uncertain, 5),
+        (Throttled, 4),
+        (SinkGone, 4),
         (errors.NoWayBack, 5),
         (errors.NoRoom, 6),
         (IllegalCommand, 6),
