@@ -110,9 +110,9 @@ class _Chronicle:
         self._touched: tuple[set[int], dict[int, _Run]] = (set(), {})
 
     def fold(self, facts: Sequence[Recorded], rows: Rows) -> Mapping[Table, Sequence[Row]]:
-        """Return a row for every fact of a rotation or credential, and those of the rotations and credentials that the facts touch."""
+        """Return a row for every fact of a rotation or credential, and those of what the facts touch."""
         owners, runs = self._touched = (set(), {})
-        written = [self._take(recorded, rows) for recorded in facts if type(recorded.fact.body) not in ASIDE]
+        written = [self._take(each, rows) for each in facts if type(each.fact.body) not in ASIDE]
         for key, run in runs.items():
             if run.rotation.ended_at is not None:
                 del self._runs[key]
