@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, cast
+from uuid import UUID
 
 from adapters.config.build import Wiring
 from adapters.config.model import Configuration, Service
@@ -27,7 +28,7 @@ from adapters.system import (
 from engine import credential as credentials
 from engine.credential import credential_id
 from engine.errors import ExitCode, KeyturnError, NoSuchService
-from engine.facts import Recorded
+from engine.facts import Fact, Recorded
 from engine.operations import Operations
 from engine.performance import Binding, World
 from engine.plan import Plan
@@ -97,8 +98,11 @@ def compose(
     actor: str,
     spell: Callable[[Instant], str] = str,
     wrap: Wrap = unwrapped,
+    before_append: Callable[[], None] | None = None,
 ) -> Installation:
     """Put an installation together. `spell` writes a time for people; `wrap` is for tests.
+
+    `before_append` is called once, before the first fact is appended.
 
     Opens the log, which must be there (`establish` makes it), and nothing else: stores and targets are built when they
     are used. Raises the errors of the event store and of the state folder.
@@ -115,7 +119,7 @@ def compose(
             observer(recorded)
 
     world = World(
-        log=cast("EventLog", wrap("log", log)),
+        log=cast("EventLog", wrap("log", log if before_append is None else _Announced(log, before_append))),
         clock=clock,
         ids=RandomIds(),
         entropy=SystemEntropy(),
@@ -130,6 +134,34 @@ def compose(
     return Installation(
         configuration, state, wiring, log, world, operations, Runner(world, wait_longest=_SLICE), observers
     )
+
+
+@dataclass(slots=True)
+class _Announced:
+    """The log, with something that is done before the first fact is appended."""
+
+    log: EventLog
+    first: Callable[[], None]
+    _begun: bool = False
+
+    def append(self, facts: Sequence[Fact]) -> Sequence[Recorded]:
+        """Append, as the log does."""
+        if not self._begun:
+            self._begun = True
+            self.first()
+        return self.log.append(facts)
+
+    def stream(self, originator_id: UUID) -> Sequence[Fact]:
+        """Return the facts of one aggregate."""
+        return self.log.stream(originator_id)
+
+    def after(self, position: int, *, limit: int = 500) -> Sequence[Recorded]:
+        """Return the facts behind a position."""
+        return self.log.after(position, limit=limit)
+
+    def head(self) -> int:
+        """Return the last position."""
+        return self.log.head()
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """Which adapters there are, and loading one by its name.
 
 Rule 1: what ships with keyturn stands in a table here, so nothing is scanned to list or load it, and it works
-from a checkout. Other packages announce theirs with the entry points `keyturn.targets` and `keyturn.stores`.
+from a checkout. Other packages announce theirs with the entry points `keyturn.targets`, `keyturn.stores` and
+`keyturn.notifiers`.
 Rule 2: an adapter is imported when it is asked for, and no other with it.
 """
 
@@ -12,11 +13,12 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, TypeVar
 
-from engine.adapter import StoreAdapter, TargetAdapter
+from engine.adapter import NotifierAdapter, StoreAdapter, TargetAdapter
 from engine.errors import ExitCode, KeyturnError
 
 TARGET_GROUP: Final = "keyturn.targets"
 STORE_GROUP: Final = "keyturn.stores"
+NOTIFIER_GROUP: Final = "keyturn.notifiers"
 
 SHIPPED: Final[dict[str, dict[str, str]]] = {
     TARGET_GROUP: {
@@ -29,12 +31,17 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "encrypted-file": "adapters.stores.encrypted_file:ADAPTER",
         "env-file": "adapters.stores.env_file:ADAPTER",
     },
+    NOTIFIER_GROUP: {
+        "file": "adapters.notifiers.file:ADAPTER",
+    },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 
-_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store"}
+_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store", NOTIFIER_GROUP: "channel"}
 
-Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter)
+_OF_KIND: Final = {TargetAdapter: "target", StoreAdapter: "store", NotifierAdapter: "channel"}
+
+Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter, NotifierAdapter)
 
 
 class UnknownAdapter(KeyturnError):
@@ -67,15 +74,22 @@ def store_adapter(name: str) -> StoreAdapter:
     return _load(STORE_GROUP, name, StoreAdapter)
 
 
+def notifier_adapter(name: str) -> NotifierAdapter:
+    """Return the adapter of a kind of channel; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(NOTIFIER_GROUP, name, NotifierAdapter)
+
+
 def installed(group: str) -> dict[str, str]:
     """Return every adapter of a group, name -> `module:attribute`; scans the installed packages, imports none."""
     return dict(sorted({**_announced(group), **SHIPPED[group]}.items()))
 
 
-def missing_driver(adapter: TargetAdapter | StoreAdapter, error: ModuleNotFoundError) -> MissingDriver:
+def missing_driver(
+    adapter: TargetAdapter | StoreAdapter | NotifierAdapter, error: ModuleNotFoundError
+) -> MissingDriver:
     """Return the error that says which extra brings the driver that an adapter could not import."""
     advice = f'Install it: pip install "keyturn[{adapter.extra}]".' if adapter.extra else ""
-    kind = "target" if isinstance(adapter, TargetAdapter) else "store"
+    kind = next(name for kind, name in _OF_KIND.items() if isinstance(adapter, kind))
     return MissingDriver(adapter=kind, name=adapter.name, module=error.name or "?", advice=advice)
 
 

@@ -14,3 +14,6 @@ NEVER_ROTATED = "never_rotated"
 
 HISTORY = "history"
 HISTORY_SCHEMA = 1
+
+OUTBOX = "outbox"
+OUTBOX_SCHEMA = 1

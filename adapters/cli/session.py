@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from adapters.config.build import Wiring
     from adapters.config.model import Configuration
     from adapters.event_store.sqlite import SqliteEventLog
-    from engine.errors import ExitCode
+    from adapters.outbox.dispatcher import Dispatcher
+    from engine.errors import ExitCode, KeyturnError
     from engine.facts import Recorded
 
 
@@ -43,6 +44,7 @@ class Session:
         self.config_mark: tuple[str, int, int] | None = None
         """The configuration file as it was when it was read: name, time of change, size."""
         self._installation: Installation | None = None
+        self._dispatcher: Dispatcher | None = None
 
     @property
     def given_config_path(self) -> str:
@@ -105,10 +107,41 @@ class Session:
 
             harden()
             self._installation = compose(
-                self.configuration, self.state, actor=self.actor, spell=to_text, wrap=self._wrap or unwrapped
+                self.configuration,
+                self.state,
+                actor=self.actor,
+                spell=to_text,
+                wrap=self._wrap or unwrapped,
+                before_append=self.start_notifying if self._has_channels else None,
             )
             self._installation.observers.append(self._note)
         return self._installation
+
+    @property
+    def _has_channels(self) -> bool:
+        return any(service.channels for service in self.configuration.services.values())
+
+    def start_notifying(self) -> None:
+        """Have notifications sent beside the work; what is new in the configuration is told from now on."""
+        from adapters.outbox.dispatcher import Dispatcher
+        from adapters.outbox.outlets import outlets
+
+        if self._dispatcher is None and self._has_channels:
+            wiring = self.wiring
+            self._dispatcher = Dispatcher(
+                self.state, wiring, outlets(wiring), self.actor, self.configuration.lease, self._tell_trouble
+            )
+            self._dispatcher.open()
+            self._dispatcher.start()
+            self.installation.observers.append(self._dispatcher.observe)
+
+    def _tell_trouble(self, error: KeyturnError) -> None:
+        self.console.say(f"keyturn: notifications are not sent now: {error.message}")
+
+    def finish_notifying(self) -> None:
+        """Wait a little for notifications that are on their way; what is left is sent by the next command."""
+        if self._dispatcher is not None and not self._dispatcher.flush():
+            self.console.say("keyturn: notifications are still on their way: keyturn notify outbox")
 
     @property
     def log(self) -> SqliteEventLog:
@@ -123,7 +156,11 @@ class Session:
         return self._log
 
     def follow(self) -> int:
-        """Bring the views up to the log, if this call appended to it; raises what a broken view raises."""
+        """Bring the views up to the log, if this call appended to it; raises what a broken view raises.
+
+        Notifications are given a few seconds before, since what became of them is in the log as well.
+        """
+        self.finish_notifying()
         if self._appended:
             from adapters.cli.views import follow
 

@@ -8,6 +8,7 @@ from adapters.quick_status import VIEWS_FILE
 from adapters.views import SqliteViews
 from projections.feed import catch_up
 from projections.history import HISTORY
+from projections.notifications.outbox import OUTBOX
 from projections.status import STATUS
 
 if TYPE_CHECKING:
@@ -44,5 +45,6 @@ def follow(session: Session) -> None:
     with open_views(session) as views:
         services = configured(session.configuration)
         views.remember(session.config_path, services, mark=session.config_mark)
-        for projection in (STATUS, HISTORY):
+        told = (OUTBOX,) if any(service.channels for service in session.configuration.services.values()) else ()
+        for projection in (STATUS, HISTORY, *told):
             catch_up(projection, session.log, views)

@@ -123,7 +123,7 @@ class Wiring:
         if name not in self._stores:
             entry = self.configuration.stores[name]
             adapter = store_adapter(entry.type)
-            secret = self._reader(entry.options, ("secretStores", name))
+            secret = self.reader(entry.options, ("secretStores", name))
             context = StoreContext(name=name, base=self.configuration.base, state=self.state_folder, secret=secret)
             try:
                 self._stores[name] = adapter.build(entry.options, context)
@@ -155,7 +155,7 @@ class Wiring:
                 usernames=entry.usernames,
                 base=self.configuration.base,
                 state=self.state_folder,
-                secret=self._reader(entry.options, ("services", service)),
+                secret=self.reader(entry.options, ("services", service)),
                 verification_timeout=entry.rotation.verification.timeout.microseconds,
             )
             try:
@@ -177,7 +177,7 @@ class Wiring:
         """
         stored, entry = self.configuration.stores[store], self.service(service)
         for options, path in ((stored.options, ("secretStores", store)), (entry.options, ("services", service))):
-            read = self._reader(options, path)
+            read = self.reader(options, path)
             for _, reference in references(options, path):
                 read(reference)
 
@@ -189,6 +189,7 @@ class Wiring:
         """Return how a new password of a service is made."""
         return self.service(service).rotation.password.rule
 
-    def _reader(self, options: msgspec.Struct, path: KeyPath) -> ReferenceReader:
+    def reader(self, options: msgspec.Struct, path: KeyPath) -> ReferenceReader:
+        """Return what reads the references in options; `path` is where these stand, for its errors."""
         keys: dict[Reference, str] = {reference: dotted(where) for where, reference in references(options, path)}
         return ReferenceReader(self.configuration.base, self.store, keys)

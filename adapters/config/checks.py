@@ -48,6 +48,8 @@ def check(
         _check_options(store.options, ("secretStores", store.name), named, report)
     for service in services.values():
         _check_options(service.options, ("services", service.name), named, report)
+        for channel in service.channels:
+            _check_options(channel.options, channel.path, named, report)
     for name, entry in _mapping(given.get("services")).items():
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)

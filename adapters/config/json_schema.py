@@ -13,10 +13,19 @@ import msgspec
 import msgspec.inspect as mi
 
 from adapters.config import describe
+from adapters.config.channels import PLURALS
 from adapters.config.convert import structure
-from adapters.config.schema import NAME_PATTERN, FileKeys, ServiceKeys, StoreKeys
-from adapters.registry import SHIPPED, STORE_GROUP, TARGET_GROUP, store_adapter, target_adapter
-from engine.adapter import Duration, Reference, StoreAdapter, TargetAdapter
+from adapters.config.schema import NAME_PATTERN, ChannelKeys, FileKeys, ServiceKeys, StoreKeys
+from adapters.registry import (
+    NOTIFIER_GROUP,
+    SHIPPED,
+    STORE_GROUP,
+    TARGET_GROUP,
+    notifier_adapter,
+    store_adapter,
+    target_adapter,
+)
+from engine.adapter import Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -28,19 +37,39 @@ def json_schema() -> dict[str, Any]:
     """Return the schema, with the adapters that come with keyturn."""
     stores = [store_adapter(name) for name in SHIPPED[STORE_GROUP]]
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
-    return schema_for(stores, targets)
+    notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
+    return schema_for(stores, targets, notifiers)
 
 
-def schema_for(stores: list[StoreAdapter], targets: list[TargetAdapter]) -> dict[str, Any]:
+def schema_for(
+    stores: list[StoreAdapter], targets: list[TargetAdapter], notifiers: list[NotifierAdapter]
+) -> dict[str, Any]:
     """Return the schema of files that use these adapters."""
     top = _object(FileKeys)
     top["properties"]["secretStores"] |= _entries([_entry(StoreKeys, adapter) for adapter in stores])
-    top["properties"]["services"] |= _entries([_entry(ServiceKeys, adapter) for adapter in targets])
+    services = [_entry(ServiceKeys, adapter) for adapter in targets]
+    for service in services:
+        service["properties"]["rotation"]["properties"]["notifications"] |= _channels(notifiers)
+    top["properties"]["services"] |= _entries(services)
     return {"$schema": DIALECT, "title": "keyturn.yaml", **top}
 
 
 def _entries(kinds: list[dict[str, Any]]) -> dict[str, Any]:
     return {"propertyNames": {"pattern": _pattern(NAME_PATTERN)}, "additionalProperties": {"oneOf": kinds}}
+
+
+def _channels(notifiers: list[NotifierAdapter]) -> dict[str, Any]:
+    """Return the schema of `notifications`: a channel or a list of them, by kind; those of plugins are not known."""
+    kinds: dict[str, Any] = {}
+    for adapter in notifiers:
+        ours, theirs = _object(ChannelKeys), _object(adapter.options)
+        channel = theirs | {
+            "description": adapter.summary,
+            "properties": ours["properties"] | theirs["properties"],
+        }
+        kinds[adapter.name] = {"anyOf": [channel, {"type": "array", "items": channel}]}
+    lists = {plural: kinds[kind] for plural, kind in PLURALS.items() if kind in kinds}
+    return {"properties": kinds | lists}
 
 
 def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import msgspec
 
 from adapters.config import checks, refused, schema
+from adapters.config.channels import channels
 from adapters.config.convert import BAD, fields, members, struct, structure, unknown_keys
 from adapters.config.model import Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
@@ -128,6 +129,7 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
         if adapter is not None:
             checks.check_attempt_window(rotation, adapter, (*path, "rotation"), report)
             strategy = _strategy(rotation, own.get("credential"), adapter, path, report)
+    told = channels(_within(entry, "rotation", "notifications"), (*path, "rotation", "notifications"), report)
     publications = _publications(entry.get("publish"), options, (*path, "publish"), report)
     if options is None or strategy is None or BAD in own.values():
         return None
@@ -141,7 +143,15 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
         rotation=made.rotation,
         strategy=strategy,
         options=options,
+        channels=told,
     )
+
+
+def _within(entry: object, *keys: str) -> object:
+    """Return what stands at keys within mappings; None where something else stands on the way."""
+    for key in keys:
+        entry = entry.get(key) if isinstance(entry, dict) else None
+    return entry
 
 
 def _split(

@@ -46,6 +46,20 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """An entry of `rotation.notifications` of a service."""
+
+    adapter: str
+    name: str
+    """How it is called in its service: the `name` that it was given, else the kind."""
+    id: str
+    """The name in the log: the same for all services that lead to the same sink."""
+    events: tuple[str, ...]
+    options: msgspec.Struct
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """An entry of `services`."""
 
@@ -58,6 +72,7 @@ class Service:
     strategy: Strategy
     """The strategy of `rotation` with the names of dsops resolved."""
     options: msgspec.Struct
+    channels: tuple[Channel, ...] = ()
 
     @property
     def usernames(self) -> tuple[str, ...]:

@@ -16,8 +16,16 @@ from adapters.config import describe, refused, schema
 from adapters.config.convert import structure
 from adapters.config.starter import starter
 from adapters.config.yaml_reader import ALIASES_MAX, BYTES_MAX, DEPTH_MAX, NODES_MAX
-from adapters.registry import SHIPPED, STORE_GROUP, TARGET_GROUP, store_adapter, target_adapter
-from engine.adapter import Duration, Reference, StoreAdapter, TargetAdapter
+from adapters.registry import (
+    NOTIFIER_GROUP,
+    SHIPPED,
+    STORE_GROUP,
+    TARGET_GROUP,
+    notifier_adapter,
+    store_adapter,
+    target_adapter,
+)
+from engine.adapter import Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
 from engine.passwords import ALPHABETS, BITS_MIN
 from engine.plan import Strategy
 
@@ -52,6 +60,7 @@ def markdown() -> str:
     """Return the page, with the adapters that come with keyturn."""
     stores = [store_adapter(name) for name in SHIPPED[STORE_GROUP]]
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
+    notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
     parts = [
         "<!-- Made by `make docs` from adapters/config and the options of the adapters; change it there. -->\n",
         _OPENING,
@@ -62,6 +71,10 @@ def markdown() -> str:
         *(part for adapter in stores for part in _adapter("secretStores.NAME", adapter)),
         *_section("`services.NAME`", schema.ServiceKeys, note="The options of its type stand beside these keys."),
         *(part for adapter in targets for part in _adapter("services.NAME", adapter)),
+        *_section(
+            "`rotation.notifications.KIND`", schema.ChannelKeys, note="The options of its kind stand beside these."
+        ),
+        *(part for adapter in notifiers for part in _channel(adapter)),
         _strategies(targets),
         _alphabets(),
         _not_supported(),
@@ -95,6 +108,16 @@ def _adapter(entry: str, adapter: StoreAdapter | TargetAdapter) -> Iterator[str]
     if isinstance(adapter, TargetAdapter):
         note += f" `attempt_window` of `rotation` is {Duration(adapter.attempt_window_min)} at least."
     title = f"`{entry}` with `type: {adapter.name}`"
+    yield from _options(title, note, adapter)
+
+
+def _channel(adapter: NotifierAdapter) -> Iterator[str]:
+    extra = f" Needs the extra `{adapter.extra}`." if adapter.extra else ""
+    note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{extra}"
+    yield from _options(f"`rotation.notifications.{adapter.name}`", note, adapter)
+
+
+def _options(title: str, note: str, adapter: StoreAdapter | TargetAdapter | NotifierAdapter) -> Iterator[str]:
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
     for field in structure(adapter.options).fields:
         for inner in describe.nested(field.type):
@@ -204,6 +227,7 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.Verification: "rotation.verification",
     schema.Rollback: "rotation.rollback",
     schema.Password: "rotation.password",
+    schema.ChannelKeys: "rotation.notifications.KIND",
 }
 
 

@@ -14,7 +14,7 @@ from adapters.config import schema
 
 _HEALTH: Final = "there are no health checks after promotion yet, verification is the check"
 _WAVES: Final = "a version is handed out at once, not in waves"
-_NOTIFY: Final = "there are no notifications yet; the exit code and `keyturn history --json` tell what happened"
+_NOTIFY: Final = "channels stand in `rotation.notifications` of each service"
 _SCHEDULE: Final = (
     "there is no scheduler yet; let cron or a timer run `keyturn rotate --all --due`, with `ttl` for the interval"
 )
@@ -46,8 +46,7 @@ _ROTATION: Final = {
     "distribution": _WAVES,
     "deployment": _WAVES,
     "stages": _WAVES,
-    "notifications": _NOTIFY,
-    "notify_before": _NOTIFY,
+    "notify_before": "nobody is told ahead of time; `overdue` tells when a rotation is due",
     "schedule": _SCHEDULE,
     "timezone": _SCHEDULE,
     "windows": _SCHEDULE,
@@ -73,7 +72,7 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
     schema.StoreKeys: {"timeout_ms": "a store has its own limits"},
     schema.ServiceKeys: {
         "timeout_ms": _TARGET_TIME,
-        "notifications": "there are no notifications yet",
+        "notifications": _NOTIFY,
         "health_checks": _HEALTH,
         "metrics": _METRICS,
     },
@@ -84,6 +83,10 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "retry": "how often it is tried is `attempts`",
     },
     schema.Rollback: {"on_health_check_failure": _HEALTH, "notifications": _NOTIFY},
+    schema.ChannelKeys: {
+        "type": "the key that the channel stands under is its kind",
+        "enabled": "leave the channel out to have it told nothing",
+    },
     schema.Password: {"allow_weak": "say why in `allow_weak_reason`"},
 }
 """Where a key is refused, the key, and the reason; the reason completes "not supported by this version: …"."""

@@ -42,6 +42,22 @@ StrategyName = Literal[
     "percentage_rollout",
 ]
 
+EventWord = Literal[
+    "completed",
+    "failed",
+    "overdue",
+    "paused",
+    "resumed",
+    "rollback",
+    "rollback_failed",
+    "rollback_started",
+    "rolled_back",
+    "started",
+    "undelivered",
+    "waiting",
+    "wave_completed",
+]
+
 ALIASES: Final[dict[str, tuple[Strategy, ...]]] = {
     "immediate": (Strategy.SINGLE,),
     "two-key": (Strategy.DUAL, Strategy.ALTERNATING),
@@ -143,6 +159,18 @@ names that dsops has for them."""
     """Versions that the store keeps; older ones are deleted when it is safe. Rollback reaches no further."""
     attempt_window: Duration = Duration(5 * SECOND)
     """After this long an attempt at the target can no longer take effect; another value waits that long for it."""
+    notifications: dict[str, Any] = {}
+    """Who is told of what happens: a kind of channel and its options, or a list of them."""
+
+
+class ChannelKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A channel of notifications."""
+
+    name: Name | None = None
+    """How the channel is called; its kind where none is given. Of several of one kind, each needs a name."""
+    events: tuple[EventWord, ...] = ()
+    """What it is told of; everything where nothing is listed. `failed` also selects that a rotation failed and goes \
+back, that a rollback failed, and that another channel is in trouble; `rollback` selects its beginning and its end."""
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

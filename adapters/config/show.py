@@ -29,6 +29,11 @@ def effective(configuration: Configuration) -> dict[str, Any]:
 
 def _service(service: Service) -> dict[str, Any]:
     rotation = describe.plain(service.rotation)
+    rotation["notifications"] = {
+        channel.name: {"type": channel.adapter, "channel": channel.id, "events": list(channel.events)}
+        | describe.plain(channel.options)
+        for channel in service.channels
+    }
     rotation |= {"strategy": service.strategy.value, "grace_period": str(Duration(grace_of(service)))}
     return {
         "type": service.type,

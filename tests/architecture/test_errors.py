@@ -14,6 +14,9 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
     "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
+    "adapters/outbox/courier.py": "performs deliveries: it turns an outcome into the fact that records it",
+    "adapters/outbox/outlets.py": "a secret of a channel that is not there says nothing against the message",
+    "adapters/outbox/secrets.py": "looks for secrets in what leaves: what cannot be read now is passed over",
     "engine/sightings.py": "looks around for a person: what cannot be read is told as not known",
     "adapters/simulation/watch.py": "lets an effect land late, when nobody is there any more to be told",
     "adapters/simulation/ports.py": "delivers a request twice: the second answer reaches nobody",
@@ -28,6 +31,7 @@ Their parts are called after them: `_check_key` is a part of `check`.
 
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
+    "adapters/outbox/dispatcher.py": "ends a thread that delivers, and says so: the work goes on without it",
     "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
     "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
 }

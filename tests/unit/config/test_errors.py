@@ -10,7 +10,16 @@ import pytest
 from adapters.config.load import load
 from adapters.config.problems import ConfigInvalid
 from adapters.config.refused import REFUSED
-from adapters.config.schema import FileKeys, Password, Rollback, Rotation, ServiceKeys, StoreKeys, Verification
+from adapters.config.schema import (
+    ChannelKeys,
+    FileKeys,
+    Password,
+    Rollback,
+    Rotation,
+    ServiceKeys,
+    StoreKeys,
+    Verification,
+)
 from engine.errors import ExitCode
 from tests.unit.config.reading import only, problems, reads, service
 
@@ -88,6 +97,7 @@ IN_ROTATION: dict[type[msgspec.Struct], str] = {
     Verification: "verification: {{{key}: 1}}",
     Rollback: "rollback: {{{key}: true}}",
     Password: "password: {{{key}: true}}",
+    ChannelKeys: "notifications: {{file: {{path: x, {key}: true}}}}",
 }
 
 
@@ -123,7 +133,7 @@ def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
         "rollout",
         "discovery",
         "distribution",
-        "notifications",
+        "notify_before",
         "schedule",
         "timezone",
         "windows",

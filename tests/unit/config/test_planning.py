@@ -54,6 +54,7 @@ ELSEWHERE = {
     "strategy": "test_the_strategy_decides_whether_both_versions_are_valid",
     "usernames": "test_build.py: the target is told",
     "ttl": "test_the_interval_is_kept_for_who_asks_what_is_due",
+    "notifications": "test_channels.py",
 }
 """The keys of `rotation` that are no single field of the plan, and where they are tested."""
 

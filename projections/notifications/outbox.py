@@ -1,0 +1,386 @@
+"""The outbox: every notice, what each channel did with it, and how each channel stands; folded from the log.
+
+Rule 1: a channel is done with everything up to its position, but for what a person requeued.
+Rule 2: which notices go to which channel is configuration, and not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import Final, TypeAlias, assert_never, cast, get_args
+
+import msgspec
+from msgspec.structs import replace
+
+from engine import channel_events as c
+from engine import events as e
+from engine import rotation as rotations
+from engine.credential_events import Cause
+from engine.facts import Fact, Recorded
+from engine.machine import State
+from engine.notices import Notice, NoticeKind
+from engine.rotation import Rotation
+from engine.values import Instant
+from projections import shapes
+from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table, shape_of
+from projections.notifications.notices import TROUBLING, of_overdue, of_rotation, of_trouble
+
+NOTICES: Final = Table(
+    "notices",
+    (
+        ("position", Kind.INTEGER),
+        ("service", Kind.TEXT),
+        ("kind", Kind.TEXT),
+        ("notice", Kind.BLOB),
+        ("hash", Kind.BLOB),
+    ),
+)
+RUNS: Final = Table("notices_rotations", (("id", Kind.BLOB), ("rotation", Kind.BLOB)))
+CREDENTIALS: Final = Table("notices_credentials", (("credential", Kind.TEXT), ("troubled", Kind.INTEGER)))
+CHANNELS: Final = Table("notices_channels", (("channel", Kind.TEXT), ("standing", Kind.BLOB)))
+DELIVERIES: Final = Table(
+    "notices_deliveries",
+    (
+        ("id", Kind.TEXT),
+        ("channel", Kind.TEXT),
+        ("position", Kind.INTEGER),
+        ("state", Kind.TEXT),
+        ("at", Kind.INTEGER),
+        ("attempts", Kind.INTEGER),
+        ("cause", Kind.BLOB),
+    ),
+    indexes=(("channel", "state"),),
+)
+THREADS: Final = Table("notices_threads", (("id", Kind.TEXT), ("receipt", Kind.TEXT)))
+
+
+class DeliveryState(StrEnum):
+    """What a channel did with a notice."""
+
+    DELIVERED = "delivered"
+    POSTPONED = "postponed"
+    GIVEN_UP = "given_up"
+    BLOCKED = "blocked"
+    DROPPED = "dropped"
+    REQUEUED = "requeued"
+
+
+REPLAYABLE: Final = (DeliveryState.GIVEN_UP, DeliveryState.BLOCKED, DeliveryState.DROPPED)
+"""What `notify outbox --replay` sends again."""
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """A channel as of its last fact."""
+
+    name: str
+    version: int = 0
+    """How many facts it has."""
+    position: int = 0
+    """It is done with everything up to here."""
+    disabled: Cause | None = None
+    failures: int = 0
+    """How often in a row the sink was not there."""
+    not_before: Instant = Instant(0)
+    """When it may be tried again."""
+    cause: Cause | None = None
+    """What was wrong when it was tried last; None where it was taken."""
+    delivered: int = 0
+    given_up: int = 0
+    blocked: int = 0
+    dropped: int = 0
+    unsaid: int = 0
+    """How many were dropped since the last digest, which will say so."""
+    delivered_at: Instant | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What became of a notice on a channel."""
+
+    channel: str
+    position: int
+    state: DeliveryState
+    at: Instant
+    attempts: int
+    cause: Cause | None
+
+
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+_NOTICE: Final = msgspec.msgpack.Decoder(Notice).decode
+_ROTATION: Final = msgspec.msgpack.Decoder(Rotation).decode
+_CHANNEL: Final = msgspec.msgpack.Decoder(Channel).decode
+_CAUSE: Final = msgspec.msgpack.Decoder(Cause | None).decode
+_OF_ROTATION: Final = frozenset(get_args(e.RotationEvent))
+_OF_CHANNEL: Final = frozenset(get_args(c.ChannelEvent))
+_Put: TypeAlias = Callable[[Table, Row], None]
+
+
+class OutboxProjection:
+    """Folds the log into notices and their deliveries."""
+
+    name = shapes.OUTBOX
+    schema = shapes.OUTBOX_SCHEMA
+    tables = (NOTICES, RUNS, CREDENTIALS, CHANNELS, DELIVERIES, THREADS)
+
+    @cached_property
+    def shape(self) -> str:
+        """Differs wherever what is kept differs."""
+        return shape_of(Notice, Rotation, Channel, Cause)
+
+    def begin(self) -> Folding:
+        """Return a fold that goes on from whatever the rows hold."""
+        return _Fold()
+
+
+OUTBOX: Final = OutboxProjection()
+
+
+class _Fold:
+    """What a fold has touched, as of the last fact."""
+
+    def __init__(self) -> None:
+        self._rotations: dict[bytes, Rotation] = {}
+        self._troubled: dict[str, bool] = {}
+        self._channels: dict[str, Channel] = {}
+        self._notices: dict[int, Notice] = {}
+        self._threads: set[str] = set()
+
+    def fold(self, facts: Sequence[Recorded], rows: Rows) -> Mapping[Table, Sequence[Row]]:
+        """Return the rows of the notices that facts make, and of the channels that they are about."""
+        changes: dict[Table, dict[object, Row]] = {table: {} for table in OUTBOX.tables}
+
+        def put(table: Table, row: Row) -> None:
+            changes[table][row[0]] = row
+
+        self._notices = {}
+        for recorded in facts:
+            body = recorded.fact.body
+            if type(body) in _OF_CHANNEL:
+                self._follow(recorded, cast("c.ChannelEvent", body), rows, put)
+            elif isinstance(body, c.CredentialOverdue):
+                self._tell(of_overdue(recorded.fact, body, position=recorded.position), recorded, put)
+            elif type(body) in _OF_ROTATION:
+                self._move(recorded, rows, put)
+        return {table: list(those.values()) for table, those in changes.items()}
+
+    def _move(self, recorded: Recorded, rows: Rows, put: _Put) -> None:
+        """Fold a fact of a rotation, and tell it where people are told of it."""
+        fact = recorded.fact
+        key = fact.originator_id.bytes
+        before = self._rotation(key, rows)
+        after = rotations.start(fact) if before is None else rotations.evolve(before, fact)
+        self._rotations[key] = after
+        is_over = after.ended_at is not None and after.state is not State.FAILED  # from there it may still go back
+        put(RUNS, (key, None if is_over else _ENCODE(after)))
+        if is_over:
+            del self._rotations[key]
+        credential = f"{after.environment}/{after.service}"
+        troubled = self._is_troubled(credential, rows)
+        notice = of_rotation(fact, after, position=recorded.position, in_trouble=troubled)
+        if notice is not None:
+            self._tell(notice, recorded, put)
+
+    def _tell(self, notice: Notice, recorded: Recorded, put: _Put) -> None:
+        self._notices[notice.position] = notice
+        put(NOTICES, (notice.position, notice.service, notice.kind.value, _ENCODE(notice), recorded.hash))
+        troubles = notice.kind in TROUBLING or (notice.kind is NoticeKind.ROLLBACK_STARTED and notice.automatic)
+        if troubles or notice.kind is NoticeKind.COMPLETED:
+            self._troubled[notice.credential] = troubles
+            put(CREDENTIALS, (notice.credential, int(troubles)))
+
+    def _follow(self, recorded: Recorded, body: c.ChannelEvent, rows: Rows, put: _Put) -> None:
+        """Fold a fact of a channel, and tell the others where it is in trouble."""
+        fact = recorded.fact
+        before = self._channel(body.channel, rows) or Channel(body.channel)
+        after = _evolve(replace(before, version=fact.originator_version), body, fact)
+        self._channels[body.channel] = after
+        put(CHANNELS, (after.name, _ENCODE(after)))
+        for delivery in _deliveries(body, fact):
+            put(DELIVERIES, _row(delivery))
+        if isinstance(body, c.NotificationDelivered) and body.receipt:
+            self._keep_receipt(body, rows, put)
+        if isinstance(body, c.ChannelDisabled):
+            self._tell(of_trouble(fact, body, None, position=recorded.position), recorded, put)
+        elif isinstance(body, c.NotificationGivenUp | c.NotificationBlocked):
+            about = self._notice(body.positions[0], rows) if body.positions else None
+            # What could not be told about a channel is not told again, or two broken channels would never end.
+            if about is None or about.kind is not NoticeKind.UNDELIVERED:
+                self._tell(of_trouble(fact, body, about, position=recorded.position), recorded, put)
+
+    def _keep_receipt(self, body: c.NotificationDelivered, rows: Rows, put: _Put) -> None:
+        """Keep the first receipt of a rotation: what comes later joins it."""
+        for position in body.positions:
+            notice = self._notice(position, rows)
+            if notice is not None and notice.rotation_id:
+                key = f"{body.channel}/{notice.rotation_id}"
+                if key not in self._threads and rows.get(THREADS, key) is None:
+                    put(THREADS, (key, body.receipt))
+                self._threads.add(key)
+
+    def _rotation(self, key: bytes, rows: Rows) -> Rotation | None:
+        if key not in self._rotations:
+            row = rows.get(RUNS, key)
+            if row is None or row[1] is None:
+                return None
+            self._rotations[key] = _ROTATION(cast("bytes", row[1]))
+        return self._rotations[key]
+
+    def _is_troubled(self, credential: str, rows: Rows) -> bool:
+        if credential not in self._troubled:
+            row = rows.get(CREDENTIALS, credential)
+            self._troubled[credential] = bool(row and row[1])
+        return self._troubled[credential]
+
+    def _channel(self, name: str, rows: Rows) -> Channel | None:
+        return self._channels.get(name) or channel(rows, name)
+
+    def _notice(self, position: int, rows: Rows) -> Notice | None:
+        return self._notices.get(position) or notice_at(rows, position)
+
+
+def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
+    """Return the channel after one more fact."""
+    match body:
+        case c.ChannelOpened():
+            return replace(channel, position=body.position)
+        case c.ChannelDisabled():
+            return replace(channel, disabled=body.cause)
+        case c.ChannelEnabled():
+            return replace(channel, disabled=None, failures=0, not_before=Instant(0), cause=None)
+        case c.NotificationDelivered():
+            settled = _settle(channel, body.positions)
+            return replace(
+                settled,
+                delivered=channel.delivered + len(body.positions),
+                unsaid=0,
+                failures=0,
+                not_before=Instant(0),
+                cause=None,
+                delivered_at=fact.at,
+            )
+        case c.NotificationPostponed():
+            return replace(channel, failures=channel.failures + 1, not_before=body.not_before, cause=body.cause)
+        case c.NotificationGivenUp():
+            settled = _settle(channel, body.positions)
+            return replace(settled, given_up=channel.given_up + len(body.positions), cause=body.cause)
+        case c.NotificationBlocked():
+            settled = _settle(channel, body.positions)
+            return replace(settled, blocked=channel.blocked + len(body.positions), cause=body.cause)
+        case c.NotificationsDropped():
+            count = len(body.positions)
+            settled = _settle(channel, body.positions)
+            return replace(settled, dropped=channel.dropped + count, unsaid=channel.unsaid + count)
+        case c.NotificationsRequeued():
+            return channel
+        case _:
+            assert_never(body)
+
+
+def _settle(channel: Channel, positions: Sequence[int]) -> Channel:
+    return replace(channel, position=max(channel.position, *positions))
+
+
+def _deliveries(body: c.ChannelEvent, fact: Fact) -> list[Delivery]:
+    """Return what became of each notice that a fact is about."""
+    state = _STATES.get(type(body))
+    if state is None:
+        return []
+    attempts: int = getattr(body, "attempts", 0)
+    cause: Cause | None = getattr(body, "cause", None)
+    positions: tuple[int, ...] = getattr(body, "positions", ())
+    return [Delivery(body.channel, position, state, fact.at, attempts, cause) for position in positions]
+
+
+_STATES: Final[dict[type, DeliveryState]] = {
+    c.NotificationDelivered: DeliveryState.DELIVERED,
+    c.NotificationPostponed: DeliveryState.POSTPONED,
+    c.NotificationGivenUp: DeliveryState.GIVEN_UP,
+    c.NotificationBlocked: DeliveryState.BLOCKED,
+    c.NotificationsDropped: DeliveryState.DROPPED,
+    c.NotificationsRequeued: DeliveryState.REQUEUED,
+}
+
+
+def _row(delivery: Delivery) -> Row:
+    key = f"{delivery.channel}/{delivery.position:020d}"
+    state, cause = delivery.state.value, _ENCODE(delivery.cause)
+    return (key, delivery.channel, delivery.position, state, delivery.at, delivery.attempts, cause)
+
+
+# --- what is asked of it ------------------------------------------------------------------------------------
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A notice that may have to go somewhere, and the hash of its fact, which no other log has."""
+
+    notice: Notice
+    hash: bytes
+
+
+def channel(rows: Rows, name: str) -> Channel | None:
+    """Return a channel; None where it was never opened."""
+    row = rows.get(CHANNELS, name)
+    return None if row is None else _CHANNEL(cast("bytes", row[1]))
+
+
+def channels(rows: Rows) -> list[Channel]:
+    """Return all channels that were ever opened, by name."""
+    return [_CHANNEL(cast("bytes", row[1])) for row in rows.select(CHANNELS)]
+
+
+def notice_at(rows: Rows, position: int) -> Notice | None:
+    """Return the notice of the fact at a position; None where people are not told of it."""
+    row = rows.get(NOTICES, position)
+    return None if row is None else _NOTICE(cast("bytes", row[3]))
+
+
+def behind(rows: Rows, position: int, *, services: Sequence[str], limit: int | None = None) -> list[Waiting]:
+    """Return the notices behind a position that are about these services or about no service, oldest first."""
+    conditions = [
+        Condition("position", Relation.AT_LEAST, (position + 1,)),
+        Condition("service", Relation.AMONG, (*services, "")),
+    ]
+    return [_waiting(row) for row in rows.select(NOTICES, conditions, limit=limit)]
+
+
+def requeued(rows: Rows, channel: Channel) -> list[Waiting]:
+    """Return the notices that a person had sent again on a channel and that are not settled, oldest first."""
+    conditions = [
+        Condition("channel", Relation.AMONG, (channel.name,)),
+        Condition("state", Relation.AMONG, (DeliveryState.REQUEUED.value, DeliveryState.POSTPONED.value)),
+        # What is postponed behind the position of the channel has its first turn still to come.
+        Condition("position", Relation.AT_MOST, (channel.position,)),
+    ]
+    found = [rows.get(NOTICES, row[2]) for row in rows.select(DELIVERIES, conditions)]
+    return [_waiting(row) for row in found if row is not None]
+
+
+def deliveries(rows: Rows, *, channel: str | None = None, states: Sequence[DeliveryState] = ()) -> list[Delivery]:
+    """Return what became of notices, by channel and position."""
+    conditions: list[Condition] = []
+    if channel is not None:
+        conditions.append(Condition("channel", Relation.AMONG, (channel,)))
+    if states:
+        conditions.append(Condition("state", Relation.AMONG, tuple(state.value for state in states)))
+    return [
+        Delivery(
+            str(row[1]),
+            cast("int", row[2]),
+            DeliveryState(str(row[3])),
+            Instant(cast("int", row[4])),
+            cast("int", row[5]),
+            _CAUSE(cast("bytes", row[6])),
+        )
+        for row in rows.select(DELIVERIES, conditions)
+    ]
+
+
+def thread(rows: Rows, name: str, rotation_id: str) -> str:
+    """Return the first receipt of a rotation on a channel; empty where there is none."""
+    row = rows.get(THREADS, f"{name}/{rotation_id}")
+    return "" if row is None else str(row[1])
+
+
+def _waiting(row: Row) -> Waiting:
+    return Waiting(_NOTICE(cast("bytes", row[3])), cast("bytes", row[4]))
