@@ -17,3 +17,7 @@ HISTORY_SCHEMA = 1
 
 OUTBOX = "outbox"
 OUTBOX_SCHEMA = 1
+CHANNELS_TABLE = "notices_channels"
+UNHEARD_TABLE = "notices_credentials"
+UNHEARD_AFTER = 60_000_000
+"""How long a critical notice may be on its way, in microseconds, before people are told that it reached nobody."""

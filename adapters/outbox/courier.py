@@ -24,8 +24,10 @@ from engine.facts import Fact
 from engine.ports import Clock, Entropy, EventLog
 from engine.values import SECOND, Instant, Microseconds
 from projections.feed import Views, catch_up
-from projections.notifications import outbox
-from projections.notifications.outbox import OUTBOX, Channel, Waiting
+from projections.notifications import queries
+from projections.notifications.outbox import OUTBOX
+from projections.notifications.queries import Waiting
+from projections.notifications.tables import Channel
 
 QUEUE_MAX: Final = 100
 """Notices that wait in memory for one channel; what is more drops the oldest, which the log still has."""
@@ -105,12 +107,12 @@ class Courier:
         while True:
             catch_up(OUTBOX, self.log, self.views)
             with self.views.reading(OUTBOX) as rows:
-                state = outbox.channel(rows, self.outlet.id)
+                state = queries.channel(rows, self.outlet.id)
                 assert state is not None, "a channel is opened before it is delivered to"
                 if state.version != self._version:
-                    self._queue, self._scanned = deque(self._taken(outbox.requeued(rows, state))), state.position
+                    self._queue, self._scanned = deque(self._taken(queries.requeued(rows, state))), state.position
                     self._version = state.version
-                found = outbox.behind(rows, self._scanned, services=tuple(self.outlet.subscriptions))
+                found = queries.behind(rows, self._scanned, services=tuple(self.outlet.subscriptions))
             if found:
                 self._scanned = found[-1].notice.position
                 self._queue.extend(self._taken(found))
@@ -152,7 +154,7 @@ class Courier:
                 self._record(state, c.NotificationBlocked(name, positions, cause))
                 return
         with self.views.reading(OUTBOX) as rows:
-            thread = outbox.thread(rows, name, first.rotation_id) if first.rotation_id else ""
+            thread = queries.thread(rows, name, first.rotation_id) if first.rotation_id else ""
 
         def send() -> str:
             return subscription.notifier.send(outgoing, key=key, thread=thread)

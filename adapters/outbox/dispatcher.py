@@ -27,8 +27,9 @@ from engine.errors import Conflict, Fenced, KeyturnError, OwnedElsewhere
 from engine.facts import Fact, Recorded
 from engine.values import SECOND, Instant, Microseconds
 from projections.feed import Rows, catch_up
-from projections.notifications import outbox
-from projections.notifications.outbox import OUTBOX, DeliveryState
+from projections.notifications import queries
+from projections.notifications.outbox import OUTBOX
+from projections.notifications.tables import REPLAYABLE, DeliveryState
 
 FLUSH: Final = Microseconds(5 * SECOND)
 """How long a command waits, when its work is done, for what is on its way."""
@@ -72,7 +73,7 @@ class Dispatcher:
         with self._views() as views:
             catch_up(OUTBOX, log, views)
             with views.reading(OUTBOX) as rows:
-                known = {each.name for each in outbox.channels(rows)}
+                known = {each.name for each in queries.channels(rows)}
         head, at = log.head(), SystemClock().now().wall
         new = sorted(set(self.outlets) - known)
         opened = [Fact(c.channel_id(name), 1, at, self.actor, c.ChannelOpened(name, head)) for name in new]
@@ -153,12 +154,12 @@ class Dispatcher:
 
     def _found(self, rows: Rows) -> set[str]:
         """Return the channels for which there is something in the log that was not seen here."""
-        states = {each.name: each for each in outbox.channels(rows) if each.name in self.outlets}
+        states = {each.name: each for each in queries.channels(rows) if each.name in self.outlets}
         if self._seen < 0:
             self._seen = min((each.position for each in states.values()), default=0)
         services = {service for outlet in self.outlets.values() for service in outlet.subscriptions}
         found: set[str] = set()
-        for each in outbox.behind(rows, self._seen, services=tuple(services)):
+        for each in queries.behind(rows, self._seen, services=tuple(services)):
             self._seen = each.notice.position
             found |= {
                 name
@@ -167,7 +168,7 @@ class Dispatcher:
                 and each.notice.position > states[name].position
                 and outlet.subscription(each.notice) is not None
             }
-        again = outbox.deliveries(rows, states=(DeliveryState.REQUEUED,))
+        again = queries.deliveries(rows, states=(DeliveryState.REQUEUED,))
         return found | {each.channel for each in again if each.channel in states}
 
     def _begin(self) -> None:
@@ -230,8 +231,8 @@ def requeue(
     counts: dict[str, int] = {}
     with views.reading(OUTBOX) as rows:
         for name in channels:
-            state = outbox.channel(rows, name)
-            found = outbox.deliveries(rows, channel=name, states=outbox.REPLAYABLE)
+            state = queries.channel(rows, name)
+            found = queries.deliveries(rows, channel=name, states=REPLAYABLE)
             if state is None or not found:
                 continue
             event = c.NotificationsRequeued(name, tuple(each.position for each in found))

@@ -7,7 +7,6 @@ Rule 2: which notices go to which channel is configuration, and not known here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from functools import cached_property
 from typing import Final, TypeAlias, assert_never, cast, get_args
 
@@ -24,87 +23,21 @@ from engine.notices import Notice, NoticeKind
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
-from projections.feed import Condition, Folding, Kind, Relation, Row, Rows, Table, shape_of
+from projections.feed import Folding, Row, Rows, Table, shape_of
+from projections.notifications import queries
 from projections.notifications.notices import TROUBLING, of_overdue, of_rotation, of_trouble
-
-NOTICES: Final = Table(
-    "notices",
-    (
-        ("position", Kind.INTEGER),
-        ("service", Kind.TEXT),
-        ("kind", Kind.TEXT),
-        ("notice", Kind.BLOB),
-        ("hash", Kind.BLOB),
-    ),
+from projections.notifications.tables import (
+    CHANNELS,
+    CREDENTIALS,
+    DELIVERIES,
+    NOTICES,
+    RUNS,
+    THREADS,
+    Channel,
+    Concern,
+    Delivery,
+    DeliveryState,
 )
-RUNS: Final = Table("notices_rotations", (("id", Kind.BLOB), ("rotation", Kind.BLOB)))
-CREDENTIALS: Final = Table("notices_credentials", (("credential", Kind.TEXT), ("troubled", Kind.INTEGER)))
-CHANNELS: Final = Table("notices_channels", (("channel", Kind.TEXT), ("standing", Kind.BLOB)))
-DELIVERIES: Final = Table(
-    "notices_deliveries",
-    (
-        ("id", Kind.TEXT),
-        ("channel", Kind.TEXT),
-        ("position", Kind.INTEGER),
-        ("state", Kind.TEXT),
-        ("at", Kind.INTEGER),
-        ("attempts", Kind.INTEGER),
-        ("cause", Kind.BLOB),
-    ),
-    indexes=(("channel", "state"),),
-)
-THREADS: Final = Table("notices_threads", (("id", Kind.TEXT), ("receipt", Kind.TEXT)))
-
-
-class DeliveryState(StrEnum):
-    """What a channel did with a notice."""
-
-    DELIVERED = "delivered"
-    POSTPONED = "postponed"
-    GIVEN_UP = "given_up"
-    BLOCKED = "blocked"
-    DROPPED = "dropped"
-    REQUEUED = "requeued"
-
-
-REPLAYABLE: Final = (DeliveryState.GIVEN_UP, DeliveryState.BLOCKED, DeliveryState.DROPPED)
-"""What `notify outbox --replay` sends again."""
-
-
-class Channel(msgspec.Struct, frozen=True):
-    """A channel as of its last fact."""
-
-    name: str
-    version: int = 0
-    """How many facts it has."""
-    position: int = 0
-    """It is done with everything up to here."""
-    disabled: Cause | None = None
-    failures: int = 0
-    """How often in a row the sink was not there."""
-    not_before: Instant = Instant(0)
-    """When it may be tried again."""
-    cause: Cause | None = None
-    """What was wrong when it was tried last; None where it was taken."""
-    delivered: int = 0
-    given_up: int = 0
-    blocked: int = 0
-    dropped: int = 0
-    unsaid: int = 0
-    """How many were dropped since the last digest, which will say so."""
-    delivered_at: Instant | None = None
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """What became of a notice on a channel."""
-
-    channel: str
-    position: int
-    state: DeliveryState
-    at: Instant
-    attempts: int
-    cause: Cause | None
-
 
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _NOTICE: Final = msgspec.msgpack.Decoder(Notice).decode
@@ -141,7 +74,7 @@ class _Fold:
 
     def __init__(self) -> None:
         self._rotations: dict[bytes, Rotation] = {}
-        self._troubled: dict[str, bool] = {}
+        self._concerns: dict[str, Concern] = {}
         self._channels: dict[str, Channel] = {}
         self._notices: dict[int, Notice] = {}
         self._threads: set[str] = set()
@@ -159,7 +92,7 @@ class _Fold:
             if type(body) in _OF_CHANNEL:
                 self._follow(recorded, cast("c.ChannelEvent", body), rows, put)
             elif isinstance(body, c.CredentialOverdue):
-                self._tell(of_overdue(recorded.fact, body, position=recorded.position), recorded, put)
+                self._tell(of_overdue(recorded.fact, body, position=recorded.position), recorded, rows, put)
             elif type(body) in _OF_ROTATION:
                 self._move(recorded, rows, put)
         return {table: list(those.values()) for table, those in changes.items()}
@@ -176,18 +109,33 @@ class _Fold:
         if is_over:
             del self._rotations[key]
         credential = f"{after.environment}/{after.service}"
-        troubled = self._is_troubled(credential, rows)
+        troubled = self._concern(credential, rows).troubled
         notice = of_rotation(fact, after, position=recorded.position, in_trouble=troubled)
         if notice is not None:
-            self._tell(notice, recorded, put)
+            self._tell(notice, recorded, rows, put)
 
-    def _tell(self, notice: Notice, recorded: Recorded, put: _Put) -> None:
+    def _tell(self, notice: Notice, recorded: Recorded, rows: Rows, put: _Put) -> None:
         self._notices[notice.position] = notice
         put(NOTICES, (notice.position, notice.service, notice.kind.value, _ENCODE(notice), recorded.hash))
-        troubles = notice.kind in TROUBLING or (notice.kind is NoticeKind.ROLLBACK_STARTED and notice.automatic)
-        if troubles or notice.kind is NoticeKind.COMPLETED:
-            self._troubled[notice.credential] = troubles
-            put(CREDENTIALS, (notice.credential, int(troubles)))
+        concern = self._concern(notice.credential, rows)
+        if notice.kind is NoticeKind.COMPLETED:
+            self._take_down(Concern(notice.credential), put)
+        elif notice.is_critical or notice.kind in TROUBLING:
+            is_of_channel = notice.kind is NoticeKind.UNDELIVERED
+            unheard = replace(concern, unheard=notice.position, unheard_at=notice.at) if notice.is_critical else concern
+            self._take_down(replace(unheard, troubled=concern.troubled or not is_of_channel), put)
+
+    def _take_down(self, concern: Concern, put: _Put) -> None:
+        self._concerns[concern.credential] = concern
+        put(CREDENTIALS, (concern.credential, int(concern.troubled), concern.unheard, concern.unheard_at))
+
+    def _hear(self, positions: Sequence[int], rows: Rows, put: _Put) -> None:
+        """Take down that somebody was told: who hears of the newest need not be told of the ones before."""
+        for position in positions:
+            notice = self._notice(position, rows)
+            concern = self._concern(notice.credential, rows) if notice else None
+            if concern is not None and concern.unheard is not None and concern.unheard <= position:
+                self._take_down(replace(concern, unheard=None, unheard_at=None), put)
 
     def _follow(self, recorded: Recorded, body: c.ChannelEvent, rows: Rows, put: _Put) -> None:
         """Fold a fact of a channel, and tell the others where it is in trouble."""
@@ -198,15 +146,17 @@ class _Fold:
         put(CHANNELS, (after.name, _ENCODE(after)))
         for delivery in _deliveries(body, fact):
             put(DELIVERIES, _row(delivery))
-        if isinstance(body, c.NotificationDelivered) and body.receipt:
-            self._keep_receipt(body, rows, put)
+        if isinstance(body, c.NotificationDelivered):
+            self._hear(body.positions, rows, put)
+            if body.receipt:
+                self._keep_receipt(body, rows, put)
         if isinstance(body, c.ChannelDisabled):
-            self._tell(of_trouble(fact, body, None, position=recorded.position), recorded, put)
+            self._tell(of_trouble(fact, body, None, position=recorded.position), recorded, rows, put)
         elif isinstance(body, c.NotificationGivenUp | c.NotificationBlocked):
             about = self._notice(body.positions[0], rows) if body.positions else None
             # What could not be told about a channel is not told again, or two broken channels would never end.
             if about is None or about.kind is not NoticeKind.UNDELIVERED:
-                self._tell(of_trouble(fact, body, about, position=recorded.position), recorded, put)
+                self._tell(of_trouble(fact, body, about, position=recorded.position), recorded, rows, put)
 
     def _keep_receipt(self, body: c.NotificationDelivered, rows: Rows, put: _Put) -> None:
         """Keep the first receipt of a rotation: what comes later joins it."""
@@ -226,17 +176,16 @@ class _Fold:
             self._rotations[key] = _ROTATION(cast("bytes", row[1]))
         return self._rotations[key]
 
-    def _is_troubled(self, credential: str, rows: Rows) -> bool:
-        if credential not in self._troubled:
-            row = rows.get(CREDENTIALS, credential)
-            self._troubled[credential] = bool(row and row[1])
-        return self._troubled[credential]
+    def _concern(self, credential: str, rows: Rows) -> Concern:
+        if credential not in self._concerns:
+            self._concerns[credential] = queries.concern(rows, credential)
+        return self._concerns[credential]
 
     def _channel(self, name: str, rows: Rows) -> Channel | None:
-        return self._channels.get(name) or channel(rows, name)
+        return self._channels.get(name) or queries.channel(rows, name)
 
     def _notice(self, position: int, rows: Rows) -> Notice | None:
-        return self._notices.get(position) or notice_at(rows, position)
+        return self._notices.get(position) or queries.notice_at(rows, position)
 
 
 def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
@@ -306,81 +255,3 @@ def _row(delivery: Delivery) -> Row:
     key = f"{delivery.channel}/{delivery.position:020d}"
     state, cause = delivery.state.value, _ENCODE(delivery.cause)
     return (key, delivery.channel, delivery.position, state, delivery.at, delivery.attempts, cause)
-
-
-# --- what is asked of it ------------------------------------------------------------------------------------
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A notice that may have to go somewhere, and the hash of its fact, which no other log has."""
-
-    notice: Notice
-    hash: bytes
-
-
-def channel(rows: Rows, name: str) -> Channel | None:
-    """Return a channel; None where it was never opened."""
-    row = rows.get(CHANNELS, name)
-    return None if row is None else _CHANNEL(cast("bytes", row[1]))
-
-
-def channels(rows: Rows) -> list[Channel]:
-    """Return all channels that were ever opened, by name."""
-    return [_CHANNEL(cast("bytes", row[1])) for row in rows.select(CHANNELS)]
-
-
-def notice_at(rows: Rows, position: int) -> Notice | None:
-    """Return the notice of the fact at a position; None where people are not told of it."""
-    row = rows.get(NOTICES, position)
-    return None if row is None else _NOTICE(cast("bytes", row[3]))
-
-
-def behind(rows: Rows, position: int, *, services: Sequence[str], limit: int | None = None) -> list[Waiting]:
-    """Return the notices behind a position that are about these services or about no service, oldest first."""
-    conditions = [
-        Condition("position", Relation.AT_LEAST, (position + 1,)),
-        Condition("service", Relation.AMONG, (*services, "")),
-    ]
-    return [_waiting(row) for row in rows.select(NOTICES, conditions, limit=limit)]
-
-
-def requeued(rows: Rows, channel: Channel) -> list[Waiting]:
-    """Return the notices that a person had sent again on a channel and that are not settled, oldest first."""
-    conditions = [
-        Condition("channel", Relation.AMONG, (channel.name,)),
-        Condition("state", Relation.AMONG, (DeliveryState.REQUEUED.value, DeliveryState.POSTPONED.value)),
-        # What is postponed behind the position of the channel has its first turn still to come.
-        Condition("position", Relation.AT_MOST, (channel.position,)),
-    ]
-    found = [rows.get(NOTICES, row[2]) for row in rows.select(DELIVERIES, conditions)]
-    return [_waiting(row) for row in found if row is not None]
-
-
-def deliveries(rows: Rows, *, channel: str | None = None, states: Sequence[DeliveryState] = ()) -> list[Delivery]:
-    """Return what became of notices, by channel and position."""
-    conditions: list[Condition] = []
-    if channel is not None:
-        conditions.append(Condition("channel", Relation.AMONG, (channel,)))
-    if states:
-        conditions.append(Condition("state", Relation.AMONG, tuple(state.value for state in states)))
-    return [
-        Delivery(
-            str(row[1]),
-            cast("int", row[2]),
-            DeliveryState(str(row[3])),
-            Instant(cast("int", row[4])),
-            cast("int", row[5]),
-            _CAUSE(cast("bytes", row[6])),
-        )
-        for row in rows.select(DELIVERIES, conditions)
-    ]
-
-
-def thread(rows: Rows, name: str, rotation_id: str) -> str:
-    """Return the first receipt of a rotation on a channel; empty where there is none."""
-    row = rows.get(THREADS, f"{name}/{rotation_id}")
-    return "" if row is None else str(row[1])
-
-
-def _waiting(row: Row) -> Waiting:
-    return Waiting(_NOTICE(cast("bytes", row[3])), cast("bytes", row[4]))
