@@ -12,8 +12,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 
-from projections.shapes import NEVER_ROTATED, STATUS, STATUS_SCHEMA, STATUS_TABLE
+from projections.shapes import (
+    CHANNELS_TABLE,
+    NEVER_ROTATED,
+    STATUS,
+    STATUS_SCHEMA,
+    STATUS_TABLE,
+    UNHEARD_AFTER,
+    UNHEARD_TABLE,
+)
 from projections.times import to_text
 
 TYPE_CHECKING = False
@@ -44,6 +53,12 @@ _REACHED = "SELECT position, hash FROM tracking WHERE view = ? AND schema = ?"
 _CONFIGURED = """
     SELECT service, environment, ttl FROM configured WHERE config = ? AND mtime = ? AND size = ? ORDER BY number
 """
+_UNHEARD = f"""
+    SELECT credential, unheard FROM {UNHEARD_TABLE}
+    WHERE unheard_at < ? AND EXISTS (SELECT 1 FROM {CHANNELS_TABLE})
+"""  # noqa: S608 - the names are constants
+_TABLES = f"SELECT COUNT(*) FROM sqlite_master WHERE name IN ('{UNHEARD_TABLE}', '{CHANNELS_TABLE}')"  # noqa: S608
+
 _BUSY_SECONDS_MAX = 0.2
 """Waiting longer than this, the slow way is no slower."""
 
@@ -62,25 +77,34 @@ def answer(state: str, config: str) -> list[dict[str, Any]] | None:
     """
     try:
         mark = stamp(config)
-        reached, configured, entries = _view(os.path.join(state, VIEWS_FILE), mark)
+        reached, configured, entries, unheard = _view(os.path.join(state, VIEWS_FILE), mark)
         if not configured or reached != _head(os.path.join(state, LOG_FILE)):
             return None
     except (OSError, sqlite3.Error, ValueError):
         return None
-    return assembled(entries, configured)
+    return assembled(entries, configured, unheard)
 
 
-def _view(path: str, mark: tuple[str, int, int]) -> tuple[object, list[Any], list[dict[str, Any]]]:
-    """Return position and hash that the view has reached, the configured services, and the entries."""
+def _view(path: str, mark: tuple[str, int, int]) -> tuple[object, list[Any], list[dict[str, Any]], dict[str, int]]:
+    """Return position and hash that the view has reached, the configured services, the entries, and what is unheard."""
     connection = _open(path)
     try:
         connection.execute("BEGIN")
         reached = connection.execute(_REACHED, (STATUS, STATUS_SCHEMA)).fetchone()
         configured = connection.execute(_CONFIGURED, mark).fetchall()
         rows = connection.execute(f"SELECT document FROM {STATUS_TABLE} WHERE service <> ''").fetchall()  # noqa: S608
-        return reached, configured, [json.loads(row[0]) for row in rows]
+        entries = [json.loads(row[0]) for row in rows]
+        return reached, configured, entries, unheard(connection)
     finally:
         connection.close()
+
+
+def unheard(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the credentials (`ENVIRONMENT/SERVICE`) of which a critical notice reached nobody: its position."""
+    if connection.execute(_TABLES).fetchone()[0] < 2:
+        return {}  # No channel was ever used.
+    before = time.time_ns() // 1_000 - UNHEARD_AFTER
+    return dict(connection.execute(_UNHEARD, (before,)).fetchall())
 
 
 def _head(path: str) -> object:
@@ -99,20 +123,22 @@ def _open(path: str) -> sqlite3.Connection:
 
 
 def assembled(
-    entries: Iterable[Mapping[str, Any]], configured: Iterable[tuple[str, str, int | None]]
+    entries: Iterable[Mapping[str, Any]],
+    configured: Iterable[tuple[str, str, int | None]],
+    unheard: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Return the services of `keyturn.status/1`: the configured ones in their order, times as text.
 
     `entries` are those of projections/status.py; `configured` names service, environment and ttl
-    (microseconds, None without one). Behind them come those that are configured no more and have a rotation that is not
-    over.
+    (microseconds, None without one), `unheard` the critical notices that reached nobody. Behind them come those that
+    are configured no more and have a rotation that is not over.
     """
     known = {(entry["service"], entry["environment"]): entry for entry in entries}
     services = []
     for service, environment, ttl in configured:
         name = (service, environment)
-        services.append(_service(known.pop(name) if name in known else _unknown(service, environment), ttl))
-    return services + [_service(known[name], None) for name in sorted(known) if known[name]["open"]]
+        services.append(_service(known.pop(name) if name in known else _unknown(service, environment), ttl, unheard))
+    return services + [_service(known[name], None, unheard) for name in sorted(known) if known[name]["open"]]
 
 
 def _unknown(service: str, environment: str) -> dict[str, Any]:
@@ -123,7 +149,7 @@ def _unknown(service: str, environment: str) -> dict[str, Any]:
     return {**named, "restore_points": [], "next": [], **empty}
 
 
-def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
+def _service(entry: Mapping[str, Any], ttl: int | None, unheard: Mapping[str, int]) -> dict[str, Any]:
     rotated = entry["last_rotated_at"]
     return {
         "service": entry["service"],
@@ -139,4 +165,5 @@ def _service(entry: Mapping[str, Any], ttl: int | None) -> dict[str, Any]:
         "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
         "error": entry["error"],
         "next": entry["next"],
+        "unheard": unheard.get(f"{entry['environment']}/{entry['service']}"),
     }

@@ -136,6 +136,11 @@ class SqliteViews:
                 [(name, number, mtime, size, *service) for number, service in enumerate(services)],
             )
 
+    def unheard(self) -> dict[str, int]:
+        """Return the credentials of which a critical notice reached nobody, as `quick_status.unheard` does."""
+        with _named(self.path):
+            return quick_status.unheard(self._connection)
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         self._connection.execute(begin)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapters.cli.shared import shared_options
-from adapters.config.problems import ConfigInvalid, Problem
+from adapters.config.problems import ConfigInvalid, Problem, dotted
 from adapters.registry import MissingDriver
 from engine.errors import ExitCode, StrategyImpossible
 
@@ -27,7 +27,8 @@ def config() -> None:
 def check(session: Session) -> ExitCode:
     """Check everything at once; list every problem with its line and its key."""
     try:
-        problems, notes = _impossible(session), session.configuration.problems
+        told, muted = _channels(session)
+        problems, notes = [*_impossible(session), *told], (*session.configuration.problems, *muted)
     except ConfigInvalid as invalid:
         problems, notes = list(invalid.problems), ()
     console = session.console
@@ -57,6 +58,32 @@ def _impossible(session: Session) -> list[Problem]:
         except (StrategyImpossible, MissingDriver) as error:
             found.append(Problem(file, 1, 1, f"services.{service.name}", error.message, error.advice))
     return found
+
+
+def _channels(session: Session) -> tuple[list[Problem], list[Problem]]:
+    """Return what is wrong with the channels, and what they leave unsaid; every form is tried, nothing is sent."""
+    from adapters.outbox.trial import deaf, faults, unreached
+    from adapters.system import SystemClock
+
+    services = [service for service in session.configuration.services.values() if service.channels]
+    if not services:
+        return [], []
+    file, at = str(session.config_path), SystemClock().now().wall
+    try:
+        outlets = session.outlets
+    except MissingDriver as error:
+        return [Problem(file, 1, 1, "notifications", error.message, error.advice)], []
+    problems = [Problem(file, 1, 1, dotted(channel.path), f"{text}.") for channel, text in faults(outlets, at)]
+    notes = [
+        Problem(file, 1, 1, dotted(channel.path), "this channel is never sent anything.", "Look at its `events`.")
+        for channel in deaf(outlets, at)
+    ]
+    for service in services:
+        if kinds := unreached(outlets, service, at):
+            where = f"services.{service.name}.rotation.notifications"
+            message = f"nobody is told where it ends in: {', '.join(kinds)}."
+            notes.append(Problem(file, 1, 1, where, message, "Have a channel list `failed` in its `events`."))
+    return problems, notes
 
 
 def _document(problem: Problem) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from msgspec.structs import replace
 
-from adapters.cli import lookup
+from adapters.cli import channels, lookup
 from adapters.cli.driving import worst
 from adapters.cli.refusals import BadInput
 from adapters.cli.repair import Looked, Mode, document, finding, look, repair
@@ -66,6 +66,8 @@ def doctor(
         report.add((each, _AGREE))
     for name in installation.configuration.stores:
         report.extend(check(f"store {name}", partial(_store, installation, name)))
+    for each in channels.findings(session):
+        report.add((each, _AGREE))
     if repairing and not installation.log.verify().ok:
         return report.end()  # What is appended to a broken chain could not be told from what broke it.
     for service in chosen:

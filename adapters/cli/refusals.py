@@ -87,3 +87,17 @@ class NothingHeld(KeyturnError):
 
     exit_code = ExitCode.REFUSED
     hint = "keyturn rotate {service} makes one; keyturn status shows what there is."
+
+
+class NoSuchChannel(KeyturnError):
+    """The configuration has no channel {channel!r}. Channels: {known}."""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn notify route lists who hears what."
+
+
+class NoNotice(KeyturnError):
+    """Nobody is told of event #{position}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn notify outbox --all lists the events that people are told of."

@@ -11,7 +11,7 @@ from adapters.cli.console import Console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from adapters.composition import Installation, Wrap
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adapters.config.model import Configuration
     from adapters.event_store.sqlite import SqliteEventLog
     from adapters.outbox.dispatcher import Dispatcher
+    from adapters.outbox.outlets import Outlet
     from engine.errors import ExitCode, KeyturnError
     from engine.facts import Recorded
 
@@ -38,13 +39,15 @@ class Session:
         self.reported = reported
         """Run something, and report an error of it as the program would; returns the exit code either way."""
         self._wrap = wrap
-        self._appended = False
+        self.has_appended = False
+        """This call added to the log, so that the views have to follow."""
         self._log: SqliteEventLog | None = None
         self._configuration: Configuration | None = None
         self.config_mark: tuple[str, int, int] | None = None
         """The configuration file as it was when it was read: name, time of change, size."""
         self._installation: Installation | None = None
         self._dispatcher: Dispatcher | None = None
+        self._outlets: Mapping[str, Outlet] | None = None
 
     @property
     def given_config_path(self) -> str:
@@ -118,18 +121,25 @@ class Session:
         return self._installation
 
     @property
+    def outlets(self) -> Mapping[str, Outlet]:
+        """The channels of the configuration, by id; nothing is opened yet."""
+        if self._outlets is None:
+            from adapters.outbox.outlets import outlets
+
+            self._outlets = outlets(self.wiring)
+        return self._outlets
+
+    @property
     def _has_channels(self) -> bool:
         return any(service.channels for service in self.configuration.services.values())
 
     def start_notifying(self) -> None:
         """Have notifications sent beside the work; what is new in the configuration is told from now on."""
         from adapters.outbox.dispatcher import Dispatcher
-        from adapters.outbox.outlets import outlets
 
         if self._dispatcher is None and self._has_channels:
-            wiring = self.wiring
             self._dispatcher = Dispatcher(
-                self.state, wiring, outlets(wiring), self.actor, self.configuration.lease, self._tell_trouble
+                self.state, self.wiring, self.outlets, self.actor, self.configuration.lease, self._tell_trouble
             )
             self._dispatcher.open()
             self._dispatcher.start()
@@ -161,11 +171,11 @@ class Session:
         Notifications are given a few seconds before, since what became of them is in the log as well.
         """
         self.finish_notifying()
-        if self._appended:
+        if self.has_appended:
             from adapters.cli.views import follow
 
             follow(self)
         return 0
 
     def _note(self, recorded: Sequence[Recorded]) -> None:
-        self._appended = True
+        self.has_appended = True

@@ -59,6 +59,8 @@ def show(session: Session, names: tuple[str, ...]) -> None:
             console.say(f"{entry['service']}: rotation {entry['waiting']} waits for its turn")
         if entry["error"]:
             console.say(f"{entry['service']}: {entry['error']['step']}: {entry['error']['message']}")
+        if entry["unheard"]:
+            console.say(f"{entry['service']}: nobody was told of event #{entry['unheard']}: keyturn notify outbox")
         if entry["next"]:
             console.say(f"{entry['service']} is {entry['state']}: {'; '.join(entry['next'])}.")
 
@@ -98,4 +100,5 @@ def _from_the_log(session: Session) -> list[dict[str, Any]]:
         views.remember(session.config_path, named, mark=session.config_mark)
         with views.reading(STATUS) as rows:
             entries = documents(rows)
-    return quick_status.assembled(entries, named)
+        unheard = views.unheard()
+    return quick_status.assembled(entries, named, unheard)

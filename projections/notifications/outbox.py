@@ -59,7 +59,7 @@ class OutboxProjection:
     @cached_property
     def shape(self) -> str:
         """Differs wherever what is kept differs."""
-        return shape_of(Notice, Rotation, Channel, Cause)
+        return shape_of(Notice, Rotation, Channel, Concern, Delivery)
 
     def begin(self) -> Folding:
         """Return a fold that goes on from whatever the rows hold."""

@@ -55,6 +55,12 @@ def notice_at(rows: Rows, position: int) -> Notice | None:
     return None if row is None else _NOTICE(cast("bytes", row[3]))
 
 
+def waiting_at(rows: Rows, position: int) -> Waiting | None:
+    """Return the notice of the fact at a position, with the hash of that; None where there is none."""
+    row = rows.get(NOTICES, position)
+    return None if row is None else _waiting(row)
+
+
 def behind(rows: Rows, position: int, *, services: Sequence[str], limit: int | None = None) -> list[Waiting]:
     """Return the notices behind a position that are about these services or about no service, oldest first."""
     conditions = [

@@ -16,6 +16,7 @@ OUTCOMES_CAUGHT_IN = {
     "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "adapters/outbox/courier.py": "performs deliveries: it turns an outcome into the fact that records it",
     "adapters/outbox/outlets.py": "a secret of a channel that is not there says nothing against the message",
+    "adapters/outbox/trial.py": "tries whether messages can be made: what cannot is a problem that it tells",
     "adapters/outbox/secrets.py": "looks for secrets in what leaves: what cannot be read now is passed over",
     "engine/sightings.py": "looks around for a person: what cannot be read is told as not known",
     "adapters/simulation/watch.py": "lets an effect land late, when nobody is there any more to be told",

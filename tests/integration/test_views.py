@@ -235,7 +235,7 @@ def config(tmp_path: Path) -> Path:
 def followed(views: SqliteViews, log: SqliteEventLog, config: Path) -> SqliteViews:
     """Views at the head of the log, with two configured services of which the log knows one."""
     catch_up(STATUS, log, views)
-    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)])
+    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)], {})
     return views
 
 
@@ -249,7 +249,9 @@ def test_the_quick_answer_is_that_of_the_view(followed: SqliteViews, state: Path
     found = answer(state, config)
     with followed.reading(STATUS) as rows:
         entries = documents(rows)
-    assert found == quick_status.assembled(entries, [("service-1", "production", TTL), ("fresh", "production", None)])
+    assert found == quick_status.assembled(
+        entries, [("service-1", "production", TTL), ("fresh", "production", None)], {}
+    )
     left = [each["service"] for each in entries if each["open"] and each["service"] != "service-1"]
     assert [each["service"] for each in found] == ["service-1", "fresh", *left]
 
@@ -265,11 +267,12 @@ def test_a_service_is_due_its_ttl_after_it_was_rotated() -> None:
         "waiting": None,
     }
     entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None, "next": []}
-    (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)])
+    (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)], {"b/a": 7})
     assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"
     assert seen["due_at"] == "2026-01-31T00:00:00.000000Z"
-    (without,) = quick_status.assembled([entry | {"grace_until": None}], [("a", "b", None)])
+    (without,) = quick_status.assembled([entry | {"grace_until": None}], [("a", "b", None)], {"c/a": 7})
     assert without["due_at"] is None
+    assert (seen["unheard"], without["unheard"]) == (7, None)
 
 
 def test_a_service_that_was_never_rotated_has_the_fields_of_the_others(
@@ -282,7 +285,7 @@ def test_a_service_that_was_never_rotated_has_the_fields_of_the_others(
 
 def test_a_service_that_is_configured_no_more_is_left_out_when_nothing_is_open() -> None:
     entry = {"service": "a", "environment": "b", "open": False}
-    assert quick_status.assembled([entry], []) == []
+    assert quick_status.assembled([entry], [], {}) == []
 
 
 def test_without_a_log_there_is_no_quick_answer(followed: SqliteViews, state: Path, config: Path) -> None:
@@ -348,7 +351,7 @@ def test_a_path_may_hold_what_ends_one_in_a_uri(tmp_path: Path, config: Path) ->
     state = tmp_path / "50% of #1?"
     with SqliteEventLog.create(state / LOG_FILE) as log, SqliteViews(state / VIEWS_FILE) as views:
         catch_up(STATUS, log, views)
-        views.remember(config, [("fresh", "production", None)])
+        views.remember(config, [("fresh", "production", None)], {})
         assert [each["service"] for each in answer(state, config)] == ["fresh"]
 
 
