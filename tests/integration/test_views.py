@@ -235,7 +235,7 @@ def config(tmp_path: Path) -> Path:
 def followed(views: SqliteViews, log: SqliteEventLog, config: Path) -> SqliteViews:
     """Views at the head of the log, with two configured services of which the log knows one."""
     catch_up(STATUS, log, views)
-    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)], {})
+    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)])
     return views
 
 
@@ -351,7 +351,7 @@ def test_a_path_may_hold_what_ends_one_in_a_uri(tmp_path: Path, config: Path) ->
     state = tmp_path / "50% of #1?"
     with SqliteEventLog.create(state / LOG_FILE) as log, SqliteViews(state / VIEWS_FILE) as views:
         catch_up(STATUS, log, views)
-        views.remember(config, [("fresh", "production", None)], {})
+        views.remember(config, [("fresh", "production", None)])
         assert [each["service"] for each in answer(state, config)] == ["fresh"]
 
 
