@@ -85,6 +85,7 @@ def rotate(
     if dry_run:
         return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
+    session.start_notifying()  # What an earlier command could not send is sent now, even if nothing is due.
     patience = Patience(timeout, wait_grace)
     wanted = [Asked(service, patience, reason, given, detach) for service in chosen]
     acts = [partial(_rotate, session, asked, on_conflict) for asked in wanted]

@@ -142,8 +142,28 @@ class Session:
                 self.state, self.wiring, self.outlets, self.actor, self.configuration.lease, self._tell_trouble
             )
             self._dispatcher.open()
+            self.has_appended = True
+            self._record_overdue()
             self._dispatcher.start()
             self.installation.observers.append(self._dispatcher.observe)
+
+    def _record_overdue(self) -> None:
+        """Record which credentials should have been rotated a while ago."""
+        from adapters.cli.views import open_views
+        from adapters.outbox.due import overdue, record
+        from adapters.system import SystemClock
+        from projections.feed import catch_up
+        from projections.status import STATUS, documents
+
+        services = [each for each in self.configuration.services.values() if each.channels and each.rotation.ttl]
+        if not services:
+            return
+        now = SystemClock().now().wall
+        with open_views(self) as views:
+            catch_up(STATUS, self.log, views)
+            with views.reading(STATUS) as rows:
+                found = overdue(services, documents(rows), now)
+        record(self.log, found, actor=self.actor, at=now)
 
     def _tell_trouble(self, error: KeyturnError) -> None:
         self.console.say(f"keyturn: notifications are not sent now: {error.message}")
