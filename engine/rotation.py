@@ -141,47 +141,38 @@ class Rotation(msgspec.Struct, frozen=True):
 def start(fact: Fact) -> Rotation:
     """Return the rotation that its first fact makes: that it began, or that it waits for its turn."""
     body = fact.body
-    if isinstance(body, e.RotationRequested):
-        return Rotation(
-            id=fact.originator_id,
-            version=fact.originator_version,
-            state=fact.state or State.WAITING,
-            entered=fact.originator_version,
-            entered_at=fact.at,
-            service=body.service,
-            environment=body.environment,
-            kind=Kind.ROTATION,
-            plan=body.plan,
-            candidate="",
-            login="",
-            previous=None,
-            previous_login=None,
-            owner=body.owner,
-            actor=fact.actor,
-            started_at=fact.at,
-            reason=body.reason,
-        )
-    if not isinstance(body, e.RotationStarted):
+    if not isinstance(body, e.RotationRequested | e.RotationStarted):
         raise TypeError(f"a rotation begins with RotationStarted, not with {type(body).__name__}")
-    return Rotation(
+    waiting = Rotation(
         id=fact.originator_id,
         version=fact.originator_version,
-        state=fact.state or State.STAGING,
+        state=fact.state or State.WAITING,
         entered=fact.originator_version,
         entered_at=fact.at,
         service=body.service,
         environment=body.environment,
-        kind=body.kind,
+        kind=Kind.ROTATION,
         plan=body.plan,
+        candidate="",
+        login="",
+        previous=None,
+        previous_login=None,
+        owner=body.owner,
+        actor=fact.actor,
+        started_at=fact.at,
+        reason=body.reason,
+    )
+    if isinstance(body, e.RotationRequested):
+        return waiting
+    return replace(
+        waiting,
+        state=fact.state or State.STAGING,
+        kind=body.kind,
         candidate=body.version,
         login=body.login,
         previous=body.previous,
         previous_login=body.previous_login,
-        owner=body.owner,
-        actor=fact.actor,
-        started_at=fact.at,
         label=body.label,
-        reason=body.reason,
         imported=body.imported,
         fences=body.fences,
         tries=body.tries,
