@@ -101,7 +101,9 @@ class Rotation(msgspec.Struct, frozen=True):
     """Promotion has begun at some time, so a store may call the candidate current."""
     grace: Deadline | None = None
     cause: e.Cause | None = None
-    """The last thing that went wrong."""
+    """The last thing that went wrong; once it is back, the last one before it began to go back."""
+    sent_back: e.Cause | None = None
+    """The last thing that went wrong before it began to go back."""
     automatic: bool = False
     """It went back by itself."""
     waves: int = 0
@@ -218,14 +220,17 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             return replace(rotation, grace=body.grace)
         case e.RollbackStarted():
             cause = body.cause or rotation.cause
-            return replace(rotation, automatic=body.automatic, cause=cause, ended_at=None)
+            return replace(rotation, automatic=body.automatic, cause=cause, sent_back=cause, ended_at=None)
+        case e.RollbackRetried() | e.PreviousRestored() | e.RollbackVerified():
+            ended = at if isinstance(body, e.RollbackVerified) else None
+            return replace(rotation, cause=rotation.sent_back, ended_at=ended)  # what went wrong on the way is over
         case e.RollbackFailed():
             return replace(rotation, cause=body.cause)
         case e.RotationFailed():
             return replace(rotation, cause=body.cause, ended_at=at)
         case e.RolloutPaused():
             return replace(rotation, pausing=False)
-        case e.PreviousRetired() | e.RollbackVerified() | e.RollbackAbandoned() | e.RotationCancelled():
+        case e.PreviousRetired() | e.RollbackAbandoned() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
         case (
             e.RotationStarted()
@@ -236,8 +241,6 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             | e.RolloutCompleted()
             | e.Promoted()
             | e.GraceEnded()
-            | e.PreviousRestored()
-            | e.RollbackRetried()
         ):
             return rotation
         case _:

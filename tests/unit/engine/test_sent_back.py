@@ -121,3 +121,31 @@ def test_a_place_that_refuses_after_an_answer_was_lost_is_written_back() -> None
     ended = bench.rotate()
     assert ended.state is State.ROLLED_BACK
     assert written(bench) == [[ended.candidate, FIRST], [ended.candidate, FIRST], []]
+
+
+@pytest.mark.parametrize("hiccup", ["store.discard", "target.probe"])
+def test_a_place_that_refused_is_left_alone_however_often_going_back_is_tried(hiccup: str) -> None:
+    """What made the rotation go back is known as long as it does, whatever goes wrong on the way."""
+    bench = Bench(places=PLACES)
+    bench.at("place.publish", works, fails(Rejected))
+    bench.at(hiccup, fails(), fails())
+    ended = bench.rotate()
+    assert ended.state is State.ROLLED_BACK
+    assert len(bench.bodies(ended.id, e.EffectPostponed)) == 2
+    assert written(bench)[1:] == [[], []]
+    assert ended.cause is not None
+    assert (ended.cause.step, ended.cause.kind) == ("promote", "rejected")
+
+
+def test_a_rollback_that_is_tried_again_in_the_end_tells_what_made_it_go_back() -> None:
+    """While it cannot go back that is what is wrong; once it is back, it is not."""
+    bench = Bench(places=PLACES, rollback_retries=0)
+    bench.at("place.publish", fails(Rejected))
+    bench.at("store.discard", fails())
+    failed = bench.rotate()
+    assert failed.cause is not None
+    assert (failed.state, failed.cause.step) == (State.ROLLBACK_FAILED, "restore")
+    bench.operations().retry(failed.id)
+    ended = bench.drive(failed.id)
+    assert ended.cause is not None
+    assert (ended.state, ended.cause.step) == (State.ROLLED_BACK, "promote")
