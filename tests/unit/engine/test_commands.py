@@ -191,6 +191,12 @@ def test_a_refusal_says_since_when_at_which_step_and_who_drives(passed: float, t
     assert f"which is applying (step apply, begun {told} ago, driven by host:1)." in caught.value.message
 
 
+def test_a_rotation_that_nobody_drives_yet_is_refused_as_that() -> None:
+    """The first logs did not name the owner."""
+    with pytest.raises(RotationOpen, match="driven by nobody"):
+        refuse_second(rotation(State.APPLYING, owner=""), now=seconds(1), until="")
+
+
 @pytest.mark.parametrize(
     ("state", "step"),
     [

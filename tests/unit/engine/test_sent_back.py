@@ -42,7 +42,7 @@ def test_consumers_are_not_sent_to_a_version_that_does_not_work() -> None:
     ended = bench.drive(rotation.id)
     assert ended.state is State.ROLLBACK_FAILED
     assert ended.cause is not None
-    assert f"the target refuses {FIRST}" in ended.cause.message
+    assert ended.cause.message == (f"going back: the target refuses {FIRST}, and cannot be set back to a known value.")
     assert f"keyturn abort {rotation.id} gives going back up" in ended.cause.hint
     assert bench.asked("store.promote", "target.restore", "place") == []
     assert (bench.held.current, bench.accepts(rotation.candidate)) == (rotation.candidate, True)
