@@ -37,6 +37,8 @@ ENVIRONMENT: Final = "production"
 PATH: Final = "production/app-db"
 FIRST: Final = "v0-initial"
 HOUR: Final = Microseconds(3600 * SECOND)
+CALLS_MAX: Final = 2_000
+"""Calls of ports in one test, at most: a rotation that makes no progress fails it, and hangs nothing."""
 BEGAN: Final = Instant(1_767_225_600_000_000)
 
 T = TypeVar("T", bound=e.Event)
@@ -180,6 +182,7 @@ class _Port:
         call = f"{self._name}.{method}"
 
         def asked(*args: Any, **kwargs: Any) -> Any:
+            assert len(self._bench.calls) < CALLS_MAX, "it does the same again and again"
             self._bench.calls.append(Call(call, args, kwargs, Instant(self._bench.clock.wall)))
             steps = self._bench.steps[call]
             step = steps.popleft() if steps else works

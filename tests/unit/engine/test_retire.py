@@ -57,7 +57,7 @@ def test_an_old_version_that_is_still_accepted_is_not_retired() -> None:
     rotation = stalled(bench)
     assert rotation.state is State.RETIRING
     assert rotation.cause is not None
-    assert "proving that the old version is refused: the target says accepted" in rotation.cause.message
+    assert rotation.cause.message == "proving that the old version is refused: the target says accepted."
     assert bench.noted(e.VersionRetired) == []
 
 
