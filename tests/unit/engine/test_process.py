@@ -231,12 +231,13 @@ def test_wrong_logins_count_by_the_clock_since_boot(hours: float) -> None:
 
 @pytest.mark.parametrize(
     ("version", "login", "waits"),
-    [("v1", "app", True), ("v2", "app", False), ("-v0", "app", False), ("v1", "other", False)],
+    [("v1", "app_a", True), ("v2", "app_a", False), ("-v0", "app_a", False), ("v1", "app_b", False)],
     ids=["another value", "the current one", "taken away", "other login"],
 )
 def test_retiring_waits_for_what_could_bring_a_value_back(version: str, login: str, *, waits: bool) -> None:
     """The old version that is set late, after it was seen refused, would be valid for ever."""
-    retiring = rotation(State.RETIRING, fences=(e.Fence(login, version, seconds(5)),))
+    fences = (e.Fence(login, version, seconds(5)),)
+    retiring = rotation(State.RETIRING, fences=fences, login="app_b", previous_login="app_a")
     assert isinstance(next_effect(retiring, moment(4)), Wait) is waits
     assert next_effect(retiring, moment(5)) is Effect.RETIRE
 
