@@ -101,7 +101,8 @@ def _written(rotation: Rotation) -> tuple[str, ...]:
     """
     next_one = rotation.plan.places[len(rotation.reached) : len(rotation.reached) + 1]
     in_doubt = any(a.version == rotation.candidate and not a.login and not a.closed for a in rotation.attempts)
-    refused = rotation.cause is not None and rotation.cause.step == "promote" and rotation.cause.kind == "rejected"
+    why = rotation.sent_back
+    refused = why is not None and why.step == "promote" and why.kind == "rejected"
     return rotation.reached if refused and not in_doubt else (*rotation.reached, *next_one)
 
 

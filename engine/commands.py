@@ -138,28 +138,20 @@ def _age(passed: Microseconds) -> str:
     return f"{seconds}s"
 
 
-def requested(command: StartRotation, rotation_id: UUID) -> tuple[list[RotationEvent], list[CredentialEvent]]:
-    """Decide on waiting: the request, and its place in the queue. No other one waits already."""
-    asked = e.RotationRequested(command.service, command.environment, command.plan, command.owner, command.reason)
-    return [asked], [e.RotationQueued(rotation_id, command.service, command.environment)]
-
-
-def withdrawn(
-    rotation: Rotation, *, command: str, reason: str, now: Moment
-) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+def withdrawn(rotation: Rotation, *, command: str, reason: str) -> tuple[list[RotationEvent], list[CredentialEvent]]:
     """Decide on taking a request back before its turn has come; raises `IllegalCommand` where it has begun."""
     _require(rotation, "RotationCancelled", command)
-    return [e.RotationCancelled(reason)], [closing(rotation, State.CANCELLED, now=now)]
+    return [e.RotationCancelled(reason)], [e.RotationClosed(rotation.id, State.CANCELLED)]
 
 
-def refused(rotation: Rotation, error: PortError, *, now: Moment) -> tuple[list[RotationEvent], list[CredentialEvent]]:
+def refused(rotation: Rotation, error: PortError) -> tuple[list[RotationEvent], list[CredentialEvent]]:
     """Decide on a request whose turn has come, and which cannot begin: it has failed, and nothing was done."""
     cause = e.Cause(step=START, kind=error.kind, message=error.message, hint=error.advice)
-    return [e.RotationFailed(cause)], [closing(rotation, State.FAILED, now=now)]
+    return [e.RotationFailed(cause)], [e.RotationClosed(rotation.id, State.FAILED)]
 
 
 def making_room(
-    holder: Rotation | None, waiting: Rotation | None, credential: Credential, *, reason: str, now: Moment
+    holder: Rotation | None, waiting: Rotation | None, credential: Credential, *, reason: str
 ) -> tuple[list[tuple[Rotation, list[RotationEvent]]], list[CredentialEvent]]:
     """Decide on what a new rotation is to replace: the open one goes back, and the one that waits is withdrawn.
 
@@ -176,7 +168,7 @@ def making_room(
         elif rests(holder.state):
             return [], []
     if waiting is not None:
-        events, said = withdrawn(waiting, command="replacing it", reason=reason, now=now)
+        events, said = withdrawn(waiting, command="replacing it", reason=reason)
         changes.append((waiting, events))
         noted = [*noted, *said]
     return changes, noted

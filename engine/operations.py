@@ -7,7 +7,7 @@ that when the turn of a rotation has come, the rotation has failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
@@ -25,13 +25,12 @@ from engine.commands import (
     pause,
     refuse_second,
     refused,
-    requested,
     retry,
     withdrawn,
 )
 from engine.credential import Credential, Version
 from engine.errors import Conflict, IllegalCommand, NoRestorePoint, NoSuchRotation, Rejected
-from engine.events import CredentialEvent, RotationEvent
+from engine.events import CredentialEvent, RotationEvent, RotationQueued, RotationRequested
 from engine.machine import State
 from engine.performance import World, facts_of, noted_facts
 from engine.plan import Plan
@@ -175,10 +174,10 @@ class Operations:
             if credential.open is None:
                 return None
             rotation_id = world.ids.new()
-            command = StartRotation(service, environment, plan, logins=(), owner=world.owner, reason=reason)
-            events, noted = requested(command, rotation_id)
+            asked = RotationRequested(service, environment, plan, world.owner, reason)
+            queued = RotationQueued(rotation_id, service, environment)
             try:
-                self._append([(rotation_id, 0, State.WAITING, events)], credential, noted)
+                self._append([(rotation_id, 0, State.WAITING, [asked])], credential, [queued])
             except Conflict:
                 continue  # whatever the credential took down meanwhile may have changed the answer
             return Request(self.rotation(rotation_id), is_new=True)
@@ -205,7 +204,7 @@ class Operations:
         try:
             self._open(command, credential, rotation_id, rotation.version)
         except Rejected as error:
-            events, noted = refused(rotation, error, now=self._world.clock.now())
+            events, noted = refused(rotation, error)
             self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
         return self.rotation(rotation_id)
 
@@ -214,8 +213,7 @@ class Operations:
         while True:
             rotation = self.rotation(rotation_id)
             credential = self._world.credential(rotation.service, rotation.environment)
-            now = self._world.clock.now()
-            events, noted = withdrawn(rotation, command=command, reason=reason, now=now)
+            events, noted = withdrawn(rotation, command=command, reason=reason)
             try:
                 self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
             except Conflict:
@@ -232,8 +230,7 @@ class Operations:
         credential = self._world.credential(service, environment)
         holder = self.rotation(credential.open) if credential.open else None
         waiting = self.rotation(credential.queued) if credential.queued else None
-        now = self._world.clock.now()
-        changes, noted = making_room(holder, waiting, credential, reason=reason, now=now)
+        changes, noted = making_room(holder, waiting, credential, reason=reason)
         if changes:
             self._append([(each.id, each.version, each.state, events) for each, events in changes], credential, noted)
         return self.rotation(holder.id) if holder is not None else None
@@ -329,18 +326,20 @@ class Operations:
         """Append what is decided on a rotation alone; tell whether that is anything."""
         events = decision(rotation, reason=reason)
         if events:
-            credential = self._world.credential(rotation.service, rotation.environment)
-            self._append([(rotation.id, rotation.version, rotation.state, events)], credential, [])
+            self._append([(rotation.id, rotation.version, rotation.state, events)])
         return bool(events)
 
-    def _append(self, changes: list[_Change], credential: Credential, noted: list[CredentialEvent]) -> None:
+    def _append(
+        self, changes: list[_Change], credential: Credential | None = None, noted: Sequence[CredentialEvent] = ()
+    ) -> None:
         at, actor = self._world.clock.now().wall, self._world.actor
         facts = [
             fact
             for rotation_id, version, state, events in changes
             for fact in facts_of(rotation_id, version, state, events, at=at, actor=actor)
         ]
-        self._world.append([*facts, *noted_facts(credential, noted, at=at, actor=actor)])
+        said = noted_facts(credential, noted, at=at, actor=actor) if credential is not None else []
+        self._world.append([*facts, *said])
 
 
 def require_going_back(rotation: Rotation, wanted: Version | None) -> None:

@@ -61,9 +61,7 @@ def after_failure(
     cause = cause_of(effect, error)
     tries = rotation.failures + 1
     final = isinstance(error, Rejected) or tries >= _tries_max(rotation, effect)
-    if effect is Effect.RETIRE:
-        final = False  # behind the point of no return the only way is forward
-    if final:
+    if final and effect is not Effect.RETIRE:  # behind the point of no return the only way is forward
         return give_up(rotation, cause)
     later = deadline_after(now, delay(rotation.plan, tries, jitter=jitter))
     return [e.EffectPostponed(cause, later.wall, later.boot, later.uptime)]

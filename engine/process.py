@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from engine.events import Fence, LoginUse
-from engine.machine import State, rests
+from engine.machine import State
 from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.rotation import Rotation
 from engine.values import Instant, Microseconds, Moment
@@ -63,7 +63,7 @@ EFFECTS: Final[dict[State, Effect]] = {
 
 def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
     """Return the one outstanding effect, the time to wait for, or None where the rotation rests."""
-    if rests(rotation.state) or rotation.state not in EFFECTS:
+    if rotation.state not in EFFECTS:
         return None
     if left := rotation.postponed.left(now):
         return Wait(Instant(now.wall + left), "trying again")

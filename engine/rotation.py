@@ -101,7 +101,9 @@ class Rotation(msgspec.Struct, frozen=True):
     """Promotion has begun at some time, so a store may call the candidate current."""
     grace: Deadline | None = None
     cause: e.Cause | None = None
-    """The last thing that went wrong."""
+    """The last thing that went wrong; once it is back, the last one before it began to go back."""
+    sent_back: e.Cause | None = None
+    """The last thing that went wrong before it began to go back."""
     automatic: bool = False
     """It went back by itself."""
     waves: int = 0
@@ -141,47 +143,38 @@ class Rotation(msgspec.Struct, frozen=True):
 def start(fact: Fact) -> Rotation:
     """Return the rotation that its first fact makes: that it began, or that it waits for its turn."""
     body = fact.body
-    if isinstance(body, e.RotationRequested):
-        return Rotation(
-            id=fact.originator_id,
-            version=fact.originator_version,
-            state=fact.state or State.WAITING,
-            entered=fact.originator_version,
-            entered_at=fact.at,
-            service=body.service,
-            environment=body.environment,
-            kind=Kind.ROTATION,
-            plan=body.plan,
-            candidate="",
-            login="",
-            previous=None,
-            previous_login=None,
-            owner=body.owner,
-            actor=fact.actor,
-            started_at=fact.at,
-            reason=body.reason,
-        )
-    if not isinstance(body, e.RotationStarted):
+    if not isinstance(body, e.RotationRequested | e.RotationStarted):
         raise TypeError(f"a rotation begins with RotationStarted, not with {type(body).__name__}")
-    return Rotation(
+    waiting = Rotation(
         id=fact.originator_id,
         version=fact.originator_version,
-        state=fact.state or State.STAGING,
+        state=fact.state or State.WAITING,
         entered=fact.originator_version,
         entered_at=fact.at,
         service=body.service,
         environment=body.environment,
-        kind=body.kind,
+        kind=Kind.ROTATION,
         plan=body.plan,
+        candidate="",
+        login="",
+        previous=None,
+        previous_login=None,
+        owner=body.owner,
+        actor=fact.actor,
+        started_at=fact.at,
+        reason=body.reason,
+    )
+    if isinstance(body, e.RotationRequested):
+        return waiting
+    return replace(
+        waiting,
+        state=fact.state or State.STAGING,
+        kind=body.kind,
         candidate=body.version,
         login=body.login,
         previous=body.previous,
         previous_login=body.previous_login,
-        owner=body.owner,
-        actor=fact.actor,
-        started_at=fact.at,
         label=body.label,
-        reason=body.reason,
         imported=body.imported,
         fences=body.fences,
         tries=body.tries,
@@ -227,14 +220,17 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             return replace(rotation, grace=body.grace)
         case e.RollbackStarted():
             cause = body.cause or rotation.cause
-            return replace(rotation, automatic=body.automatic, cause=cause, ended_at=None)
+            return replace(rotation, automatic=body.automatic, cause=cause, sent_back=cause, ended_at=None)
+        case e.RollbackRetried() | e.PreviousRestored() | e.RollbackVerified():
+            ended = at if isinstance(body, e.RollbackVerified) else None
+            return replace(rotation, cause=rotation.sent_back, ended_at=ended)  # what went wrong on the way is over
         case e.RollbackFailed():
             return replace(rotation, cause=body.cause)
         case e.RotationFailed():
             return replace(rotation, cause=body.cause, ended_at=at)
         case e.RolloutPaused():
             return replace(rotation, pausing=False)
-        case e.PreviousRetired() | e.RollbackVerified() | e.RollbackAbandoned() | e.RotationCancelled():
+        case e.PreviousRetired() | e.RollbackAbandoned() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
         case (
             e.RotationStarted()
@@ -245,8 +241,6 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             | e.RolloutCompleted()
             | e.Promoted()
             | e.GraceEnded()
-            | e.PreviousRestored()
-            | e.RollbackRetried()
         ):
             return rotation
         case _:

@@ -9,37 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from adapters.cli import lookup
 from adapters.cli.driving import Patience, carry_out
+from adapters.cli.moving import moves_a_rotation
 from adapters.cli.outcome import report
 from adapters.cli.ready import require_ready
-from adapters.cli.shared import LENGTH, changing, shared_options
 from engine import commands
 from engine.errors import ExitCode
 from engine.machine import State, following
-from engine.values import Microseconds
+from engine.rotation import Rotation
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
 
-_timeout = click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
-
 
 @click.command()
-@click.argument("rotation", metavar="ROTATION|SERVICE")
-@_timeout
-@changing
-@shared_options
-@click.pass_obj
-def pause(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+@moves_a_rotation
+def pause(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
     """Have a rotation rest before anybody is given the new version.
 
     It rests when the new version is verified: made, seen to work, and current nowhere. `continue` lets it go on,
     `abort` takes it back. Later than that it cannot be paused.
     """
     installation = session.installation
-    found = lookup.rotation(session, rotation)
-    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.PAUSED:
         session.console.say(f"{found.service}: rotation {found.id} is paused already")
         return report(session, found)
@@ -58,20 +49,14 @@ def pause(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
     if at_once:
         return report(session, installation.operations.rotation(found.id))
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
-    return carry_out(session, found, Patience(timeout), what=f"rest when {found.candidate} is verified")
+    return carry_out(session, found, patience, what=f"rest when {found.candidate} is verified")
 
 
 @click.command("continue")
-@click.argument("rotation", metavar="ROTATION|SERVICE")
-@_timeout
-@changing
-@shared_options
-@click.pass_obj
-def go_on(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+@moves_a_rotation
+def go_on(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
     """Let a paused rotation go on."""
     installation = session.installation
-    found = lookup.rotation(session, rotation)
-    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     commands.let_go_on(found, reason=reason)  # Refused before stores and secrets are asked for.
     require_ready(installation, found.service, found.environment, found.plan)
     if dry_run:
@@ -79,4 +64,4 @@ def go_on(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     installation.operations.let_go_on(found.id, reason=reason)
-    return carry_out(session, found, Patience(timeout), what="go on")
+    return carry_out(session, found, patience, what="go on")

@@ -12,9 +12,10 @@ import click
 
 from adapters.cli import conflicts, lookup
 from adapters.cli.driving import Patience, carry_out, drive, worst
+from adapters.cli.moving import moves_a_rotation, where
 from adapters.cli.outcome import report
 from adapters.cli.ready import require_drivable, require_ready
-from adapters.cli.shared import LENGTH, changing, shared_options
+from adapters.cli.shared import shared_options, timeout_option
 from engine.commands import end_grace, go_back
 from engine.commands import retry as retried
 from engine.errors import ExitCode
@@ -28,12 +29,10 @@ from projections.times import to_text
 if TYPE_CHECKING:
     from adapters.cli.session import Session
 
-_timeout = click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
-
 
 @click.command()
 @click.argument("rotations", nargs=-1, metavar="[ROTATION|SERVICE]...")
-@_timeout
+@timeout_option
 @click.option("--wait-grace", is_flag=True, help="Wait for the end of the grace period, and retire the old version.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @shared_options
@@ -75,7 +74,7 @@ def _preview(session: Session, rotation: Rotation) -> ExitCode:
 
 
 def _resume(patience: Patience, session: Session, rotation: Rotation) -> ExitCode:
-    session.where = f"service {rotation.service} ({rotation.environment}), rotation {rotation.id}"
+    session.where = where(rotation)
     if rotation.state is State.WAITING:
         return conflicts.resume(session, rotation, patience)
     goes_back = rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
@@ -99,27 +98,21 @@ def _next(session: Session, rotation: Rotation) -> str:
 
 
 @click.command()
-@click.argument("rotation", metavar="ROTATION|SERVICE")
-@_timeout
-@changing
-@shared_options
-@click.pass_obj
-def abort(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+@moves_a_rotation
+def abort(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
     """Take an open rotation back, withdraw one that waits, or give up what cannot go back.
 
     The stores, the target and whoever has the new version return to the old one. Where that has failed, or the old
     version cannot be retired, the rotation ends as failed and everything stays as it is. Where one rotation is open and
     another one waits, the name of the service means the open one; the other is named by its id.
     """
-    found = lookup.rotation(session, rotation)
-    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state in (State.ROLLED_BACK, State.CANCELLED, State.FAILED):
         return report(session, found, back=True, spending=False)
     if found.state is State.WAITING:
         return _withdraw(session, found, dry_run=dry_run, reason=reason)
     if found.state is State.ROLLBACK_FAILED or is_stuck(found):
         return _give_up(session, found, dry_run=dry_run, reason=reason)
-    return back(session, found, Patience(timeout), command="abort", dry_run=dry_run, reason=reason)
+    return back(session, found, patience, command="abort", dry_run=dry_run, reason=reason)
 
 
 def _withdraw(session: Session, rotation: Rotation, *, dry_run: bool, reason: str) -> ExitCode:
@@ -164,15 +157,9 @@ def back(
 
 
 @click.command()
-@click.argument("rotation", metavar="ROTATION|SERVICE")
-@_timeout
-@changing
-@shared_options
-@click.pass_obj
-def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+@moves_a_rotation
+def retry(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
     """Try a rollback that failed again."""
-    found = lookup.rotation(session, rotation)
-    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     retried(found, reason=reason)  # Refused before stores and secrets are asked for.
     require_ready(session.installation, found.service, found.environment, found.plan)
     if dry_run:
@@ -182,19 +169,13 @@ def retry(session: Session, *, rotation: str, timeout: Microseconds | None, dry_
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     session.installation.operations.retry(found.id, reason=reason)
-    return carry_out(session, found, Patience(timeout), what="try again to go back", back=True)
+    return carry_out(session, found, patience, what="try again to go back", back=True)
 
 
 @click.command()
-@click.argument("rotation", metavar="ROTATION|SERVICE")
-@_timeout
-@changing
-@shared_options
-@click.pass_obj
-def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
+@moves_a_rotation
+def retire(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
     """End the grace period of a rotation now: the old version becomes unusable, and there is no way back."""
-    found = lookup.rotation(session, rotation)
-    session.where = f"service {found.service} ({found.environment}), rotation {found.id}"
     if found.state is State.COMPLETED:
         return report(session, found)
     if found.state is not State.RETIRING:
@@ -206,4 +187,4 @@ def retire(session: Session, *, rotation: str, timeout: Microseconds | None, dry
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     if found.state is not State.RETIRING:
         session.installation.operations.end_grace(found.id, reason=reason)
-    return carry_out(session, found, Patience(timeout), what="retire the old version now")
+    return carry_out(session, found, patience, what="retire the old version now")

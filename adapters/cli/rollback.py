@@ -16,7 +16,7 @@ from adapters.cli.outcome import show_document
 from adapters.cli.ready import require_ready
 from adapters.cli.refusals import NotConfirmed
 from adapters.cli.resume import back
-from adapters.cli.shared import LENGTH, changing, shared_options
+from adapters.cli.shared import changing, shared_options, timeout_option
 from engine.commands import go_back
 from engine.credential import Credential, Version
 from engine.errors import ExitCode, NoRestorePoint
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.argument("service", metavar="SERVICE")
 @click.option("--to", metavar="VERSION|#EVENT|TIME", help="Where to; the previous version without it.")
 @click.option("--yes", "--force", "confirmed", is_flag=True, help="Do not ask.")
-@click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
+@timeout_option
 @changing
 @shared_options
 @click.pass_obj

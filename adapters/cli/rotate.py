@@ -15,7 +15,7 @@ from adapters.cli.driving import Patience, worst
 from adapters.cli.outcome import report
 from adapters.cli.plan import show
 from adapters.cli.refusals import BadInput
-from adapters.cli.shared import LENGTH, changing, shared_options
+from adapters.cli.shared import changing, shared_options, timeout_option
 from adapters.cli.starting import Asked
 from adapters.cli.values import given_value
 from engine.errors import ExitCode
@@ -46,7 +46,7 @@ _RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
     "other credentials always run beside it, and concurrent says so by name.",
 )
 @click.option("--detach", is_flag=True, help="Record the start and leave the rest to `keyturn resume`.")
-@click.option("--timeout", type=LENGTH, metavar="DURATION", help="Stop waiting after this long, such as 10m.")
+@timeout_option
 @click.option("--wait-grace", is_flag=True, help="Wait for the end of the grace period, and retire the old version.")
 @click.option(
     "--new-value-file", metavar="FILE", help="Take the new value from a file, or `-` for stdin, instead of making one."

@@ -76,3 +76,9 @@ class Length(click.ParamType):  # type: ignore[type-arg]  # generic in newer rel
 
 
 LENGTH = Length()
+
+
+def timeout_option(function: Function) -> Function:
+    """Give a command that drives a rotation how long it may wait."""
+    about = "Stop waiting after this long, such as 10m."
+    return click.option("--timeout", type=LENGTH, metavar="DURATION", help=about)(function)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from adapters.simulation.crowd import Crowd
 from adapters.simulation.nodes import Nodes
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
@@ -310,6 +311,12 @@ def _ask_anyway(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Performance, "_may_ask", may_ask)
 
 
+def _hold_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Drive a rotation that another process drives: nobody holds it, and nobody looks."""
+    patch.setattr(Crowd, "_has_run_out", lambda self, lease: True)
+    patch.setattr(Crowd, "_check", lambda self, rotation_id, lease: self._pause(lease.member))
+
+
 class Mutant(NamedTuple):
     """A bug, what may show it, and how the target behaves where that is needed."""
 
@@ -374,4 +381,5 @@ MUTANTS: Final = [
     Mutant("takes the target back first", _target_first, ("I3",), kinds=("abort",)),
     Mutant("begins beside an open rotation", _begin_beside, ("I4",), crowd=True),
     Mutant("asks though it was taken over", _ask_anyway, ANY, crowd=True),
+    Mutant("holds nothing while it drives", _hold_nothing, ANY, crowd=True),
 ]

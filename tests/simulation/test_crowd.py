@@ -7,13 +7,9 @@ import pytest
 from adapters.simulation import crowd
 from adapters.simulation.crowd import Freeze
 from adapters.simulation.faults import Fault
-from adapters.simulation.invariants import Violation
 from adapters.simulation.jobs import crowd_of, crowded, operator, resume, rotate
 from adapters.simulation.trace import Happening
-from adapters.stores.memory import MemoryStore
-from engine.errors import Fenced
 from engine.machine import ENDED, State
-from engine.performance import Performance
 from engine.plan import Strategy
 
 CROWDS = 1200
@@ -67,35 +63,3 @@ def test_a_crash_hands_over_at_once() -> None:
     died = next(step.at for step in world.trace if step.kind is Happening.DIED)
     verified = next(step.at for step in world.trace if step.name == "CandidateVerified")
     assert verified - died < crowd.LEASE
-
-
-def _first_violation(seeds: int) -> str:
-    for seed in range(seeds):
-        try:
-            crowd_of(seed)
-        except Violation as violation:
-            return str(violation)
-    pytest.fail(f"{seeds} crowds saw nothing wrong with it")
-
-
-@pytest.mark.slow
-def test_an_engine_that_does_not_look_whether_it_was_taken_over_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wakes up, and asks stores that know no deadlines for what another process has taken back meanwhile."""
-
-    def ask_anyway(performance: Performance) -> None:
-        try:
-            performance._held()
-        except Fenced:
-            return
-
-    monkeypatch.setattr(Performance, "_may_ask", ask_anyway)
-    monkeypatch.setattr(MemoryStore, "_require_time", lambda *what: None)
-    assert _first_violation(4000).startswith(("I3", "I5", "I6", "I8"))
-
-
-@pytest.mark.slow
-def test_an_engine_whose_rotations_nobody_holds_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes that drive one rotation get in each other's way."""
-    monkeypatch.setattr(crowd.Crowd, "_has_run_out", lambda self, lease: True)
-    monkeypatch.setattr(crowd.Crowd, "_check", lambda self, rotation_id, lease: self._pause(lease.member))
-    assert _first_violation(4000).startswith(("I3", "I5", "I6", "I8"))

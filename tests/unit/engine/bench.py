@@ -37,11 +37,26 @@ ENVIRONMENT: Final = "production"
 PATH: Final = "production/app-db"
 FIRST: Final = "v0-initial"
 HOUR: Final = Microseconds(3600 * SECOND)
+CALLS_MAX: Final = 2_000
+"""Calls of ports in one test, at most: a rotation that makes no progress fails it, and hangs nothing."""
 BEGAN: Final = Instant(1_767_225_600_000_000)
 
 T = TypeVar("T", bound=e.Event)
 Step: TypeAlias = Callable[[Callable[[], Any]], Any]
 """What happens at one call: it is given the real effect, and may do it or not."""
+
+
+class Patience:
+    """Waits for everything, but not for ever: fails the test where a rotation is driven and never comes to rest."""
+
+    def __init__(self, waits_max: int = 100) -> None:
+        self._left = waits_max
+
+    def __call__(self, rotation: Rotation, wait: Wait) -> bool:
+        """Wait once more."""
+        self._left -= 1
+        assert self._left >= 0, f"it is still {rotation.state}, and waits on: {wait.why}"
+        return True
 
 
 class Died(BaseException):
@@ -167,6 +182,7 @@ class _Port:
         call = f"{self._name}.{method}"
 
         def asked(*args: Any, **kwargs: Any) -> Any:
+            assert len(self._bench.calls) < CALLS_MAX, "it does the same again and again"
             self._bench.calls.append(Call(call, args, kwargs, Instant(self._bench.clock.wall)))
             steps = self._bench.steps[call]
             step = steps.popleft() if steps else works
@@ -203,6 +219,8 @@ class Bench:
         self.steps: dict[str, deque[Step]] = defaultdict(deque)
         self.observed: list[Recorded] = []
         self.held_by: list[UUID] = []
+        self.bound: list[Plan | None] = []
+        """The plans that ports were asked for by."""
         self.ask: Callable[[], None] = lambda: None
         """What is asked before every call: raises `Fenced` once another process took the rotation over."""
         self._plan = {"places": tuple(places), **plan}
@@ -249,7 +267,7 @@ class Bench:
             clock=self.clock,
             ids=self.random,
             entropy=self.random,
-            bind=lambda service, environment, plan: binding,
+            bind=lambda service, environment, plan: self._bind(service, environment, plan, binding),
             hold=self._hold,
             owner=owner,
             actor="ada",
@@ -259,6 +277,11 @@ class Bench:
 
     def _port(self, name: str, real: Any) -> Any:
         return _Port(self, name, real)
+
+    def _bind(self, service: str, environment: str, plan: Plan | None, binding: Binding) -> Binding:
+        assert (service, environment) == (SERVICE, ENVIRONMENT), "there is no such service"
+        self.bound.append(plan)
+        return binding
 
     @contextmanager
     def _hold(self, rotation_id: UUID) -> Iterator[Callable[[], None]]:
@@ -282,11 +305,11 @@ class Bench:
         rotation_id: UUID,
         *,
         owner: str = "process-1",
-        patience: Callable[[Rotation, Wait], bool] = lambda rotation, wait: True,
+        patience: Callable[[Rotation, Wait], bool] | None = None,
         given: Secret | None = None,
     ) -> Rotation:
         """Drive a rotation, waiting for everything."""
-        return Runner(self.world(owner)).drive(rotation_id, patience=patience, given=given)
+        return Runner(self.world(owner)).drive(rotation_id, patience=patience or Patience(), given=given)
 
     def rotate(self, *, given: Secret | None = None, **start: Any) -> Rotation:
         """Start and drive a rotation to its end."""

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from adapters.stores.memory import MemoryStore
 from adapters.targets.memory_options import Fault, MemoryOptions
 from engine import events as e
 from engine.errors import Rejected, Unavailable, Uncertain
@@ -150,6 +151,51 @@ def test_what_lost_attempts_made_is_revoked_first() -> None:
     assert bench.call("target.retire").kwargs["tag"] == f"{rotation_id.hex[:12]}-a1"
     assert len(bench.target.strangers([])) == 1
     assert bench.accepts(FIRST)
+
+
+def test_only_what_a_lost_attempt_made_is_revoked() -> None:
+    """One that had an answer made nothing."""
+    bench = Bench(Strategy.ISSUE)
+    rotation_id = bench.start()
+    bench.at("target.apply", fails(), lost)
+    bench.drive(rotation_id, patience=lambda rotation, wait: rotation.failures < 2)
+    bench.operations().go_back(rotation_id, command="abort")
+    assert bench.drive(rotation_id).state is State.ROLLED_BACK
+    tags = [call.kwargs["tag"] for call in bench.calls if call.name == "target.retire"]
+    assert tags == [f"{rotation_id.hex[:12]}-a2"]
+
+
+def test_a_candidate_that_the_store_lost_is_taken_away_without_its_value() -> None:
+    """An attempt as any other on the way back: under a tag, and within the time of a rollback."""
+    bench = Bench(Strategy.DUAL, rollback_timeout=Microseconds(2 * SECOND))
+    rotation_id = bench.start()
+    standing = bench.until("verifying", rotation_id)
+    old = bench.value(FIRST)
+    bench.store = MemoryStore()
+    bench.store.promote(PATH, FIRST, old, expected=None)
+    bench.operations().go_back(rotation_id, command="abort")
+    ended = bench.drive(rotation_id)
+    assert ended.state is State.ROLLED_BACK
+    assert [held.holds(old) for _, held in bench.target.strangers([])] == [True]
+    taken = bench.call("target.retire")
+    (made,) = [each for each in ended.attempts if each.version == f"-{standing.candidate}"]
+    assert (made.login, made.done, made.deadline) == ("app", True, taken.at + 2 * SECOND)
+    assert (taken.kwargs["tag"], taken.kwargs["deadline"]) == (
+        bench.call("target.restore").kwargs["tag"],
+        made.deadline,
+    )
+
+
+@pytest.mark.parametrize(("detail", "told"), [("", "accepted"), ("by node 2", "accepted (by node 2)")])
+def test_a_candidate_that_is_accepted_beside_the_old_version_is_named(detail: str, told: str) -> None:
+    bench = Bench(Strategy.DUAL)
+    rotation_id = bench.start()
+    bench.until("verifying", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    bench.at("target.probe", works, answers(Sighting(Probe.ACCEPTED, detail)))
+    standing = bench.drive(rotation_id, patience=lambda rotation, wait: False)
+    assert standing.cause is not None
+    assert standing.cause.message == f"seeing the candidate refused: the target says {told}."
 
 
 # --- without an earlier version -------------------------------------------------------------------------------------

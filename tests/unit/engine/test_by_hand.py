@@ -48,9 +48,25 @@ def test_the_old_version_stays_while_the_store_calls_it_current(strategy: Strate
     standing = stuck(bench, rotation)
     assert (bench.accepts(FIRST), bench.asked("target.retire")) == (True, [])
     assert standing.cause is not None
-    assert f"calls {FIRST} current, and not {rotation.candidate}" in standing.cause.message
+    assert standing.cause.message == (
+        f"seeing that consumers have the current version: store local calls {FIRST} current, and not "
+        f"{rotation.candidate}."
+    )
+    assert standing.cause.hint == (
+        f"Somebody changed the store by hand: keyturn show {rotation.id} names what leads on."
+    )
     bench.store.promote(PATH, rotation.candidate, bench.value(rotation.candidate), expected=FIRST)
     assert bench.drive(rotation.id).state is State.COMPLETED
+
+
+def test_the_old_version_stays_while_the_store_calls_nothing_current() -> None:
+    bench = Bench(Strategy.DUAL)
+    rotation = bench.until("grace", bench.start())
+    bench.store = _without(bench, "")
+    standing = stuck(bench, rotation)
+    assert bench.accepts(FIRST)
+    assert standing.cause is not None
+    assert f"store local calls nothing current, and not {rotation.candidate}" in standing.cause.message
 
 
 def test_what_was_moved_back_by_hand_is_taken_back_when_the_rotation_is_given_up() -> None:

@@ -191,6 +191,12 @@ def test_a_refusal_says_since_when_at_which_step_and_who_drives(passed: float, t
     assert f"which is applying (step apply, begun {told} ago, driven by host:1)." in caught.value.message
 
 
+def test_a_rotation_that_nobody_drives_yet_is_refused_as_that() -> None:
+    """The first logs did not name the owner."""
+    with pytest.raises(RotationOpen, match="driven by nobody"):
+        refuse_second(rotation(State.APPLYING, owner=""), now=seconds(1), until="")
+
+
 @pytest.mark.parametrize(
     ("state", "step"),
     [
@@ -270,12 +276,12 @@ def test_a_failed_rotation_that_others_followed_stays_as_it_is(changes: dict[str
 @pytest.mark.parametrize("state", [each for each in State if each is not State.WAITING])
 def test_only_what_waits_is_withdrawn(state: State) -> None:
     with pytest.raises(IllegalCommand, match="abort is not possible"):
-        withdrawn(rotation(state), command="abort", reason="", now=moment())
+        withdrawn(rotation(state), command="abort", reason="")
 
 
 def test_a_request_that_is_refused_has_failed_with_what_was_wrong() -> None:
     error = Rejected(what="taking over app-db", why="a login is there", advice="Correct it.")
-    events, noted = refused(rotation(State.WAITING), error, now=moment())
+    events, noted = refused(rotation(State.WAITING), error)
     assert events == [
         e.RotationFailed(e.Cause("start", "rejected", "taking over app-db: a login is there.", "Correct it."))
     ]
@@ -287,7 +293,7 @@ def test_a_request_that_is_refused_has_failed_with_what_was_wrong() -> None:
 )
 def test_whatever_can_go_back_goes_back_to_make_room(state: State) -> None:
     open_one = rotation(state)
-    changes, noted = making_room(open_one, None, credential(open=ROTATION), reason="leaked", now=moment())
+    changes, noted = making_room(open_one, None, credential(open=ROTATION), reason="leaked")
     assert changes == [(open_one, [e.RollbackStarted(automatic=False, reason="leaked")])]
     assert noted == []
 

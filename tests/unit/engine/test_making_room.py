@@ -49,6 +49,13 @@ def test_the_open_one_goes_back_and_the_one_that_waits_is_withdrawn_at_once() ->
     assert make_room(bench) is None
 
 
+def test_making_room_needs_no_reason() -> None:
+    bench = Bench()
+    holder = bench.start()
+    bench.operations().make_room(SERVICE, ENVIRONMENT)
+    assert bench.bodies(holder, e.RollbackStarted) == [e.RollbackStarted(automatic=False, reason="")]
+
+
 def test_one_that_waits_alone_is_withdrawn() -> None:
     bench = Bench()
     holder = bench.start()

@@ -59,6 +59,20 @@ def test_a_credential_that_nothing_is_done_to_has_no_open_rotation() -> None:
     assert Bench().operations().open_rotation(SERVICE, ENVIRONMENT) is None
 
 
+def test_what_a_new_rotation_finds_in_its_way_is_the_open_one_and_then_the_one_that_waits() -> None:
+    bench = Bench()
+    operations = bench.operations()
+    assert operations.holder(SERVICE, ENVIRONMENT) is None
+    assert operations.waiting_rotation(SERVICE, ENVIRONMENT) is None
+    opened = bench.start()
+    asked = operations.request(SERVICE, ENVIRONMENT, bench.plan())
+    assert asked is not None
+    found = operations.holder(SERVICE, ENVIRONMENT)
+    assert (found and found.id) == opened
+    bench.drive(opened)
+    assert operations.holder(SERVICE, ENVIRONMENT) == asked.rotation
+
+
 def test_a_second_rotation_is_refused() -> None:
     bench = Bench()
     rotation_id = bench.start()
@@ -199,6 +213,17 @@ def test_going_back_to_an_earlier_version_is_a_rotation_of_its_own() -> None:
     assert (back.kind, back.candidate, back.state, back.reason) == (Kind.ROLLBACK, FIRST, State.COMPLETED, "leaked")
     assert (bench.held.current, bench.accepts(FIRST)) == (FIRST, True)
     assert [version.id for version in bench.credential.lineage] == [FIRST]
+
+
+def test_going_back_asks_the_store_of_its_plan_and_minds_what_is_current_there() -> None:
+    """Somebody made another one current, which the log does not know: that is what is left, and is gone back to."""
+    bench = Bench()
+    bench.rotate()
+    bench.store.promote(PATH, "foreign", CredentialValue("", Secret("canary-foreign")), expected=bench.held.current)
+    bench.bound.clear()
+    started = bench.rotation(roll_back_to(bench, Version(FIRST, "app")))
+    assert (started.candidate, started.previous, started.previous_login) == (FIRST, "foreign", "app")
+    assert set(map(repr, bench.bound)) == {repr(bench.plan())}
 
 
 def test_a_version_that_no_store_holds_cannot_be_gone_back_to() -> None:

@@ -229,11 +229,19 @@ def test_a_candidate_is_verified_by_acceptance_control_and_query() -> None:
 @pytest.mark.parametrize(
     ("seen", "kind", "words"),
     [
-        (Verification(Probe.REFUSED, Probe.UNKNOWN, query=False), "refused", "refuses the new version"),
-        (Verification(Probe.UNUSABLE, Probe.UNKNOWN, query=False), "unusable", "accepts the new version but not"),
-        (Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False), "unknown", "no clear answer to a login"),
-        (Verification(Probe.ACCEPTED, Probe.UNKNOWN, query=True), "unknown", "no clear answer to the wrong control"),
-        (Verification(Probe.ACCEPTED, Probe.REFUSED, query=False), "query", "but the verification query does not"),
+        (replace(GOOD, candidate=Probe.REFUSED), "refused", "the target refuses the new version"),
+        (replace(GOOD, candidate=Probe.UNUSABLE), "unusable", "the target accepts the new version but not the login"),
+        (
+            replace(GOOD, candidate=Probe.UNKNOWN),
+            "unknown",
+            "the target gave no clear answer to a login with the new version",
+        ),
+        (
+            replace(GOOD, control=Probe.UNKNOWN),
+            "unknown",
+            "the target gave no clear answer to the wrong control value",
+        ),
+        (replace(GOOD, query=False), "query", "the login works, but the verification query does not"),
     ],
 )
 def test_what_is_not_proven_is_tried_again(seen: Verification, kind: str, words: str) -> None:
@@ -241,7 +249,9 @@ def test_what_is_not_proven_is_tried_again(seen: Verification, kind: str, words:
     (failed,) = judged(seen)
     assert isinstance(failed, e.VerificationFailed)
     assert (failed.cause.step, failed.cause.kind, failed.not_before) == ("verify", kind, seconds(2))
-    assert words in failed.cause.message
+    assert failed.cause.message == words
+    hint = "Check what the login may do: connection limit, database, permission to log in."
+    assert failed.cause.hint == (hint if kind == "unusable" else "")
     assert failed.refused is (seen.candidate is Probe.REFUSED)
 
 
@@ -257,7 +267,10 @@ def test_a_target_that_takes_any_value_proves_nothing(control: Probe) -> None:
     failed, back = judged(replace(GOOD, control=control))
     assert isinstance(failed, e.VerificationFailed)
     assert failed.cause.kind == "undiscriminating"
-    assert "proves nothing" in failed.cause.hint
+    assert failed.cause.message == "the target accepts a random wrong value as well"
+    assert failed.cause.hint == (
+        "The target does not check the secret (trust authentication, nopass): a login there proves nothing."
+    )
     assert isinstance(back, e.RollbackStarted)
 
 

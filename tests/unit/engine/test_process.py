@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from engine import events as e
 from engine.credential_events import LATENESS_MAX
 from engine.machine import ENDED, LEAVING, State
-from engine.plan import LoginBudget, RetryClass, Strategy
+from engine.plan import LoginBudget, Plan, RetryClass, Strategy
 from engine.process import EFFECTS, Effect, Wait, fence, next_effect, until_free
 from engine.rotation import Attempt
 from engine.runner import PERFORMERS
@@ -231,12 +231,13 @@ def test_wrong_logins_count_by_the_clock_since_boot(hours: float) -> None:
 
 @pytest.mark.parametrize(
     ("version", "login", "waits"),
-    [("v1", "app", True), ("v2", "app", False), ("-v0", "app", False), ("v1", "other", False)],
+    [("v1", "app_a", True), ("v2", "app_a", False), ("-v0", "app_a", False), ("v1", "app_b", False)],
     ids=["another value", "the current one", "taken away", "other login"],
 )
 def test_retiring_waits_for_what_could_bring_a_value_back(version: str, login: str, *, waits: bool) -> None:
     """The old version that is set late, after it was seen refused, would be valid for ever."""
-    retiring = rotation(State.RETIRING, fences=(e.Fence(login, version, seconds(5)),))
+    fences = (e.Fence(login, version, seconds(5)),)
+    retiring = rotation(State.RETIRING, fences=fences, login="app_b", previous_login="app_a")
     assert isinstance(next_effect(retiring, moment(4)), Wait) is waits
     assert next_effect(retiring, moment(5)) is Effect.RETIRE
 
@@ -330,6 +331,37 @@ def test_once_the_current_version_was_refused_its_login_is_spent_on_too() -> Non
     the_plan = plan(Strategy.ALTERNATING, login_budget=BUDGET)
     assert next_effect(rotation(State.RETIRING, the_plan, **changes), moment(10)) is Effect.RETIRE
     assert isinstance(next_effect(rotation(State.RETIRING, the_plan, failures=1, **changes), moment(10)), Wait)
+
+
+@pytest.mark.parametrize(
+    ("the_plan", "promotable", "waits"),
+    [
+        (plan(Strategy.DUAL, login_budget=BUDGET), True, True),
+        (plan(Strategy.DUAL, login_budget=BUDGET), False, False),
+        (plan(Strategy.DUAL, login_budget=BUDGET, settable=False), False, True),
+        (plan(Strategy.SINGLE, login_budget=BUDGET), True, False),
+        (plan(Strategy.SINGLE, login_budget=BUDGET, settable=False), False, False),
+    ],
+    ids=["sent back", "never sent", "the last that works", "set first", "set, whatever it was"],
+)
+def test_going_back_spends_a_login_where_the_old_version_is_tried_first(
+    the_plan: Plan, *, promotable: bool, waits: bool
+) -> None:
+    """It is where something depends on it before it is set: consumers, or that anything works at all."""
+    goes = rotation(State.ROLLING_BACK, the_plan, promotable=promotable, tries=tries(0, 1, 2))
+    assert isinstance(next_effect(goes, moment(10)), Wait) is waits
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_a_rollback_is_proven_by_two_logins_where_both_versions_have_one_login(strategy: Strategy) -> None:
+    """The old version is tried, and so is the candidate where it may have been left beside it."""
+    back = rotation(
+        State.VERIFYING_ROLLBACK,
+        plan(strategy, login_budget=BUDGET),
+        attempts=(attempt(done=True),),
+        tries=tries(0, 1),
+    )
+    assert isinstance(next_effect(back, moment(10)), Wait) is (strategy in (Strategy.DUAL, Strategy.ISSUE))
 
 
 def test_a_target_that_locks_nobody_has_no_budget() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engine import events as e
 from engine.credential import Version
-from engine.errors import IllegalCommand, InGrace, Rejected, RotationOpen, Unavailable, Uncertain
+from engine.errors import Conflict, IllegalCommand, InGrace, Rejected, RotationOpen, Unavailable, Uncertain
 from engine.machine import State
 from engine.operations import Request
 from engine.plan import Strategy
@@ -66,6 +66,7 @@ def test_a_request_is_one_append_with_its_place_in_the_queue() -> None:
     assert bench.asked("log.append", "target", "store") == ["log.append"]
     assert [type(each.fact.body) for each in bench.observed] == [e.RotationRequested, e.RotationQueued]
     assert (rotation.state, rotation.candidate, rotation.previous) == (State.WAITING, "", None)
+    assert rotation.version == 1
     assert (rotation.plan, rotation.reason, rotation.owner, rotation.actor) == (
         bench.plan(),
         "leaked",
@@ -280,6 +281,30 @@ def test_withdrawing_takes_no_notice_of_what_else_the_credential_takes_down() ->
     bench.at("log.append", after(lambda: bench.drive(holder)))
     bench.operations().withdraw(rotation_id, command="abort")
     assert bench.rotation(rotation_id).state is State.CANCELLED
+
+
+def test_asking_and_withdrawing_need_no_reason() -> None:
+    bench = Bench()
+    bench.start()
+    operations = bench.operations()
+    asked = operations.request(SERVICE, ENVIRONMENT, bench.plan())
+    assert asked is not None
+    assert asked.rotation.reason == ""
+    operations.withdraw(asked.rotation.id, command="abort")
+    assert bench.bodies(asked.rotation.id, e.RotationCancelled) == [e.RotationCancelled("")]
+
+
+def test_a_turn_that_meets_another_change_of_the_credential_is_to_be_taken_again() -> None:
+    """It is not in its own way."""
+    bench = Bench()
+    first = bench.start()
+    rotation_id = waiting(bench)
+    bench.drive(first)
+    performance = bench.performance(first)
+    bench.at("store.versions", after(lambda: performance.note([e.VersionRetired("v9")])))
+    with pytest.raises(Conflict):
+        begin(bench, rotation_id)
+    assert begin(bench, rotation_id).state is State.STAGING
 
 
 def test_what_has_begun_is_not_withdrawn() -> None:

@@ -11,7 +11,7 @@ import pytest
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
-from engine.commands import end_grace, go_back, retry
+from engine.commands import end_grace, go_back, making_room, retry
 from engine.credential import Credential, Version, credential_id
 from engine.errors import Fenced, IllegalCommand, InGrace, NoRestorePoint, Rejected, Unavailable, Uncertain
 from engine.machine import State
@@ -53,6 +53,17 @@ OTHER = UUID(int=7)
             "rollback",
             "failed and a later one exists",
         ),
+        (
+            lambda: go_back(
+                rotation(State.FAILED),
+                Credential(OPEN.id, "app-db", "production", last=ROTATION, lineage=(Version("v9", "app"),)),
+                command="rollback",
+                reason="",
+            ),
+            "rollback",
+            "failed, and v9 is current since",
+        ),
+        (lambda: making_room(None, rotation(State.STAGING), OPEN, reason=""), "replacing it", "staging"),
         (
             lambda: require_going_back(rotation(State.APPLYING), Version("v7", "app")),
             "going back to v7",

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from engine import events as e
 from engine.commands import abandon, let_go_on, pause, refuse_second
-from engine.errors import IllegalCommand, RotationOpen
+from engine.errors import IllegalCommand, Rejected, RotationOpen
 from engine.machine import BEFORE_RETIRING, State
 from engine.rotation import Rotation
+from tests.unit.engine.bench import Bench, fails
 from tests.unit.engine.rotations import ROTATION, attempt, moment, plan, rotation, seconds
 
 
@@ -50,7 +51,11 @@ def test_what_is_not_paused_cannot_go_on(state: State) -> None:
 def test_a_pause_that_is_only_asked_for_is_told_as_that() -> None:
     with pytest.raises(IllegalCommand, match="a pause is only requested") as caught:
         let_go_on(rotation(State.VERIFYING, pausing=True), reason="")
+    assert caught.value.message == (
+        "continue is not possible while the rotation is verifying: a pause is only requested."
+    )
     assert f"keyturn resume {ROTATION}" in caught.value.advice
+    assert caught.value.fields["rotation_id"] == ROTATION
 
 
 def test_giving_up_going_back_ends_the_rotation_and_keeps_what_still_counts() -> None:
@@ -85,3 +90,32 @@ def test_a_second_rotation_is_told_what_leads_out_of_the_first(state: State, nam
     with pytest.raises(RotationOpen) as caught:
         refuse_second(rotation(state), now=seconds(1), until="")
     assert all(f"keyturn {name} {ROTATION}" in caught.value.advice for name in names)
+
+
+# --- what is recorded ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["", "lunch"])
+def test_a_rotation_rests_and_goes_on_for_the_reason_that_was_given(reason: str) -> None:
+    """Whoever asks for it once more is told that it is recorded already."""
+    given = {"reason": reason} if reason else {}
+    bench = Bench()
+    rotation_id, operations = bench.start(), bench.operations()
+    assert operations.pause(rotation_id, **given)
+    assert not operations.pause(rotation_id, **given)
+    assert bench.bodies(rotation_id, e.PauseRequested) == [e.PauseRequested(reason)]
+    assert bench.drive(rotation_id).state is State.PAUSED
+    operations.let_go_on(rotation_id, **given)
+    assert bench.bodies(rotation_id, e.RolloutResumed) == [e.RolloutResumed(reason)]
+    assert bench.drive(rotation_id).state is State.COMPLETED
+
+
+def test_what_is_given_up_without_a_reason_has_none() -> None:
+    bench = Bench()
+    rotation_id = bench.start()
+    bench.until("verifying", rotation_id)
+    bench.operations().go_back(rotation_id, command="abort")
+    bench.at("target.restore", fails(Rejected))
+    assert bench.drive(rotation_id).state is State.ROLLBACK_FAILED
+    bench.operations().abandon(rotation_id)
+    assert bench.bodies(rotation_id, e.RollbackAbandoned) == [e.RollbackAbandoned("")]

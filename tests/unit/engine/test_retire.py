@@ -7,6 +7,7 @@ import pytest
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory_options import Fault, MemoryOptions
 from engine import events as e
+from engine.credential import Version
 from engine.errors import Rejected, Unavailable
 from engine.machine import State
 from engine.plan import LoginBudget, Strategy
@@ -56,7 +57,7 @@ def test_an_old_version_that_is_still_accepted_is_not_retired() -> None:
     rotation = stalled(bench)
     assert rotation.state is State.RETIRING
     assert rotation.cause is not None
-    assert "proving that the old version is refused: the target says accepted" in rotation.cause.message
+    assert rotation.cause.message == "proving that the old version is refused: the target says accepted."
     assert bench.noted(e.VersionRetired) == []
 
 
@@ -271,3 +272,16 @@ def test_a_store_without_versions_has_none_to_forget() -> None:
         assert bench.rotate().state is State.COMPLETED
     assert bench.asked("store.discard") == []
     assert bench.noted(e.VersionDestroyed) == []
+
+
+def test_a_login_is_cleared_only_where_the_store_lost_what_may_be_left_in_it() -> None:
+    """Seeing that the current version works, nothing is taken away that the next rotation can name."""
+    bench = Bench(Strategy.DUAL, options=MemoryOptions(values_max=4))
+    left = stray(bench)
+    again = bench.drive(bench.start(to=Version(FIRST, "app")))
+    assert bench.bodies(again.id, e.PreviousRetired) == [e.PreviousRetired(refused=False)]
+    assert (bench.asked("target.retire"), bench.accepts(left)) == ([], True)
+    lose(bench, left)
+    again = bench.drive(bench.start(to=Version(FIRST, "app")))
+    assert len(bench.asked("target.retire")) == 1
+    assert again.state is State.COMPLETED

@@ -229,6 +229,13 @@ def test_the_process_that_started_it_owns_it_already() -> None:
     assert "OwnerChanged" not in bench.names(bench.rotate().id)
 
 
+def test_whatever_is_asked_of_the_outside_is_asked_by_the_plan_of_the_rotation() -> None:
+    """What is configured meanwhile counts for the next one."""
+    bench = Bench(Strategy.DUAL)
+    assert bench.rotate().state is State.COMPLETED
+    assert None not in bench.bound
+
+
 def test_an_owner_that_was_frozen_and_wakes_up_is_fenced_off() -> None:
     """Another process took over while it was asking the store; it stops before it touches anything else."""
     bench = Bench()
@@ -238,7 +245,7 @@ def test_an_owner_that_was_frozen_and_wakes_up_is_fenced_off() -> None:
         bench.performance(rotation_id, owner="process-2").record(e.OwnerChanged("process-2", 2))
 
     bench.at("store.stage", after(take_over))
-    with pytest.raises(Fenced, match="taken over by another process"):
+    with pytest.raises(Fenced, match=f"{rotation_id}.*taken over by another process"):
         bench.drive(rotation_id)
     assert bench.names(rotation_id) == ["RotationStarted", "OwnerChanged"]
     assert bench.asked("target") == []

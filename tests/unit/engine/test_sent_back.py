@@ -42,7 +42,7 @@ def test_consumers_are_not_sent_to_a_version_that_does_not_work() -> None:
     ended = bench.drive(rotation.id)
     assert ended.state is State.ROLLBACK_FAILED
     assert ended.cause is not None
-    assert f"the target refuses {FIRST}" in ended.cause.message
+    assert ended.cause.message == (f"going back: the target refuses {FIRST}, and cannot be set back to a known value.")
     assert f"keyturn abort {rotation.id} gives going back up" in ended.cause.hint
     assert bench.asked("store.promote", "target.restore", "place") == []
     assert (bench.held.current, bench.accepts(rotation.candidate)) == (rotation.candidate, True)
@@ -121,3 +121,31 @@ def test_a_place_that_refuses_after_an_answer_was_lost_is_written_back() -> None
     ended = bench.rotate()
     assert ended.state is State.ROLLED_BACK
     assert written(bench) == [[ended.candidate, FIRST], [ended.candidate, FIRST], []]
+
+
+@pytest.mark.parametrize("hiccup", ["store.discard", "target.probe"])
+def test_a_place_that_refused_is_left_alone_however_often_going_back_is_tried(hiccup: str) -> None:
+    """What made the rotation go back is known as long as it does, whatever goes wrong on the way."""
+    bench = Bench(places=PLACES)
+    bench.at("place.publish", works, fails(Rejected))
+    bench.at(hiccup, fails(), fails())
+    ended = bench.rotate()
+    assert ended.state is State.ROLLED_BACK
+    assert len(bench.bodies(ended.id, e.EffectPostponed)) == 2
+    assert written(bench)[1:] == [[], []]
+    assert ended.cause is not None
+    assert (ended.cause.step, ended.cause.kind) == ("promote", "rejected")
+
+
+def test_a_rollback_that_is_tried_again_in_the_end_tells_what_made_it_go_back() -> None:
+    """While it cannot go back that is what is wrong; once it is back, it is not."""
+    bench = Bench(places=PLACES, rollback_retries=0)
+    bench.at("place.publish", fails(Rejected))
+    bench.at("store.discard", fails())
+    failed = bench.rotate()
+    assert failed.cause is not None
+    assert (failed.state, failed.cause.step) == (State.ROLLBACK_FAILED, "restore")
+    bench.operations().retry(failed.id)
+    ended = bench.drive(failed.id)
+    assert ended.cause is not None
+    assert (ended.state, ended.cause.step) == (State.ROLLED_BACK, "promote")

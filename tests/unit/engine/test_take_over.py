@@ -29,6 +29,8 @@ def test_what_nobody_knows_is_captured_before_it_is_replaced() -> None:
     assert bench.value(staged.previous).form is Form.VERIFIER
     assert (bench.held.pending, bench.held.current) == (staged.candidate, None)
     assert bench.noted(e.VersionAdopted) == [e.VersionAdopted(staged.previous, "app")]
+    stored = bench.call("store.stage", 0)
+    assert stored.kwargs["deadline"] == stored.at + bench.plan().attempt_window
     assert bench.drive(rotation_id).state is State.COMPLETED
     assert bench.names(rotation_id)[:3] == ["RotationStarted", "PreviousCaptured", "CandidateStaged"]
 

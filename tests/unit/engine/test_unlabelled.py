@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from adapters.stores.memory import MemoryStore
 from adapters.targets.memory_options import MemoryOptions
+from engine import events as e
 from engine.errors import IllegalCommand, Rejected, Uncertain
 from engine.machine import State
 from engine.plan import Strategy
@@ -65,4 +67,19 @@ def test_a_candidate_that_the_store_calls_current_after_all_is_not_taken_away() 
     ended = bench.drive(rotation_id)
     assert (ended.state, bench.accepts(candidate)) == (State.ROLLBACK_FAILED, True)
     assert ended.cause is not None
+    assert ended.cause.message == (f"going back: store local calls {candidate} current, and called nothing so before.")
     assert f"keyturn abort {rotation_id} gives going back up" in ended.cause.hint
+
+
+def test_where_the_store_calls_nothing_current_going_back_changes_nothing_of_that() -> None:
+    """It lost the label and not the value: the log goes on calling current what it did."""
+    bench = Bench()
+    first = bench.rotate()
+    old = bench.value(first.candidate)
+    bench.store = MemoryStore()
+    bench.store.stage(PATH, first.candidate, old)
+    changed = bench.noted(e.CurrentChanged)
+    bench.at("store.promote", fails(Rejected))
+    assert bench.rotate().state is State.ROLLED_BACK
+    assert (bench.held.current, bench.target.accepts(old)) == (None, True)
+    assert bench.noted(e.CurrentChanged) == changed

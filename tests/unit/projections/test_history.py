@@ -26,7 +26,7 @@ from projections.restore import version_current_at
 from projections.rotations import rotation_document
 from projections.times import from_text, to_text
 from tests.histories import BEGAN, CAUSE, ListedLog, histories, recorded
-from tests.unit.projections.stories import Story
+from tests.unit.projections.stories import REFUSED, Story
 
 
 @contextmanager
@@ -319,6 +319,17 @@ def test_what_made_a_rotation_go_back_stays_its_error() -> None:
     assert rotation_document(Story().start("v1").promote().roll_back(automatic=True).rotation)["error"] is not None
     story = Story().start("v1").stage().move(e.EffectPostponed(CAUSE, Instant(0)), e.CandidateApplied())
     assert rotation_document(story.roll_back(automatic=False).rotation)["error"] is None
+
+
+def test_what_went_wrong_on_the_way_back_is_over_when_the_rotation_is_back() -> None:
+    """The error names why the rotation went back, and what keeps it from going back only while that does."""
+    story = Story().rotate("v1").start("v2").promote()
+    story.move(e.RollbackStarted(automatic=True, cause=REFUSED), e.EffectPostponed(CAUSE, Instant(0)))
+    assert rotation_document(story.rotation)["error"]["message"] == CAUSE.message
+    assert rotation_document(story.move(e.PreviousRestored()).rotation)["error"]["message"] == REFUSED.message
+    story.move(e.EffectPostponed(CAUSE, Instant(0)))
+    assert rotation_document(story.rotation)["error"]["message"] == CAUSE.message
+    assert rotation_document(story.move(e.RollbackVerified()).rotation)["error"]["message"] == REFUSED.message
 
 
 def test_a_rollback_that_failed_is_an_outcome_although_it_may_go_on() -> None:
