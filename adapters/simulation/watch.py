@@ -212,6 +212,8 @@ class Watch:
         name = type(fact.body).__name__
         if fact.state is not None:
             before = self._world.fold.get(fact.originator_id)
+            if isinstance(fact.body, e.RotationStarted):
+                self._world.places_before[fact.originator_id] = self._world.place.value
             self._world.pairs.add((before.state if before else State.WAITING, name))
             self._world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
             self._world.story.append(f"{name} -> {fact.state}")

@@ -127,6 +127,8 @@ class Simulation:
         """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
+        self.places_before: dict[UUID, CredentialValue | None] = {}
+        """What the further place had when each rotation began."""
         self.retries: Counter[UUID] = Counter()
         """How often a person had the rollback of a rotation tried again."""
         self.forgot_orphan = False
