@@ -25,7 +25,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     Without a login it is the stores that were asked, to call `version` current.
     `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
-    `done`: the answer was that it took effect.
+    `done`: it took effect, as the answer said, or a look at the target.
     """
 
     number: int
@@ -115,6 +115,12 @@ class Rotation(msgspec.Struct, frozen=True):
     def attempted(self) -> bool:
         """Tell whether the target may hold the candidate, now or later."""
         return any(a.version == self.candidate and a.login and (a.done or not a.closed) for a in self.attempts)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Tell whether the previous version is gone for good: its login holds the candidate, and takes nothing back."""
+        applied = any(a.version == self.candidate and a.login and a.done for a in self.attempts)
+        return applied and self.previous is not None and not (self.plan.overlap or self.plan.settable)
 
     @property
     def changed_nothing(self) -> bool:
@@ -219,7 +225,7 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
         case e.CandidateStaged():
             return replace(rotation, fingerprint=body.fingerprint, vacant=body.vacant)
         case e.CandidateApplied():
-            marked = _mark(rotation, body.attempt, settled=True)
+            marked = _mark(rotation, body.attempt, settled=True, done=True)
             return replace(marked, fingerprint=body.fingerprint or rotation.fingerprint)
         case e.WavePassed():
             return replace(rotation, waves=body.wave + 1)

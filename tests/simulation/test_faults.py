@@ -149,6 +149,15 @@ def test_a_first_value_that_some_nodes_have_is_no_dead_end(strategy: Strategy) -
     assert [rotation.state for rotation in simulation.fold.values()] == [State.FAILED, State.COMPLETED]
 
 
+@pytest.mark.parametrize("seen", [[], [Fault("target.apply", 1, "error_after")]], ids=["answered", "looked"])
+def test_nobody_is_taken_back_to_what_a_target_takes_no_more(seen: list[Fault]) -> None:
+    """The new value is in force, and the old one gone for good: abort is refused, and consumers get the new one."""
+    abort = Fault("store.promote", 1, "abort")
+    simulation = run(Strategy.SINGLE, [*seen, abort], options=MemoryOptions(settable=False), rotations_wanted=1)
+    assert any("the target takes no earlier version back" in told for told in simulation.story)
+    assert [rotation.state for rotation in simulation.fold.values()] == [State.COMPLETED, State.COMPLETED]
+
+
 def test_a_place_that_was_given_up_is_not_the_next_rotations_fault() -> None:
     """The place refuses the way back until a person gives it up; what is taken back after that never came so far."""
     refused = [Fault("place.publish", nth, "rejected") for nth in range(2, 7)]
