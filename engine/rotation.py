@@ -312,9 +312,12 @@ def _mark(
     )
 
 
-def fold(facts: Iterable[Fact]) -> Rotation | None:
-    """Return the rotation after all `facts`, oldest first; None where there are none."""
-    rotation: Rotation | None = None
+def fold(facts: Iterable[Fact], *, since: Rotation | None = None) -> Rotation | None:
+    """Return the rotation after all `facts`, oldest first; None where there are none.
+
+    `since` is what the facts before them led to.
+    """
+    rotation = since
     for fact in facts:
         if rotation is None:
             rotation = start(fact)

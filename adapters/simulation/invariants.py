@@ -6,7 +6,7 @@ I1 to I8 are judged here; I9, I11 and I12 at the end of a run; L1 by the driver 
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.simulation.faults import WRITES
 from engine import events as e
@@ -18,6 +18,10 @@ from engine.values import CredentialValue
 
 if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
+
+
+_CLAIMS: Final = (e.CandidateVerified, e.PreviousRetired, e.MonitoringPassed, e.RollbackVerified)
+"""The events that claim something of the outside (I5), or that a time has passed (I6)."""
 
 
 class Violation(AssertionError):
@@ -173,6 +177,8 @@ def check_fact(world: Simulation, fact: Fact) -> None:
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
     """I5, judged where no late effect is still under way."""
+    if not isinstance(body, _CLAIMS):
+        return
     candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
     accepts = world.accepts
     match body:

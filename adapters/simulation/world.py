@@ -20,7 +20,7 @@ from adapters.simulation.faults import Fault
 from adapters.simulation.follower import Follower
 from adapters.simulation.hands import Backup, Deed, back_up
 from adapters.simulation.invariants import check_log
-from adapters.simulation.log import SimulatedLog
+from adapters.simulation.log import SimulatedLog, SimulatedWorld
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
 from adapters.simulation.shelves import STORES, RememberedPlace, StoreKind
@@ -268,7 +268,8 @@ class Simulation:
         hold: Callable[[UUID], AbstractContextManager[Callable[[], None]]] | None = None,
     ) -> World:
         self._worlds += 1
-        return World(
+        return SimulatedWorld(
+            kept=self.log,
             log=log,
             clock=clock or self.clock,
             ids=SeededIds(self.seed * 1000 + self._worlds),
