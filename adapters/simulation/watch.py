@@ -79,7 +79,7 @@ class Watch:
         nth = self._world.calls[call]
         for fault in self._world.faults:
             if fault.nth == nth and fault.call == call:
-                self._world.used.add(fault)
+                self._world.used[fault] = self._world.calls.copy()
                 self._world.story.append(f"{call}: {fault.kind}")
                 self._world.happened(Happening.FAULT, fault.kind, owner=process.owner, call=call, detail=process.effect)
                 if fault.kind == "rate_limited":

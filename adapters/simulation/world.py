@@ -115,7 +115,8 @@ class Simulation:
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
-        self.used: set[Fault] = set()
+        self.used: dict[Fault, Counter[str]] = {}
+        """The faults that happened, and the calls that had been made by then, each one's own among them."""
         self.onlookers: list[Callable[[Sequence[Recorded]], None]] = []
         """Told of every append, after it was folded and checked."""
         self.story: list[str] = []
