@@ -7,7 +7,7 @@ Rule 2: nothing here decides; decisions are in commands.py and policies.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, TypeGuard, assert_never, get_args
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,10 @@ from engine.facts import Fact
 from engine.machine import State
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
+
+_REMARKS: Final = frozenset(get_args(e.Remark))
+_STATE_CHANGES: Final = frozenset(get_args(e.StateChange))
+"""An event is looked up by its class: to ask whether it is one of a union takes a third of the fold."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -197,10 +201,23 @@ def start(fact: Fact) -> Rotation:
 def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     """Return the rotation after one more fact."""
     body = fact.body
-    if isinstance(body, e.Remark):
+    if _is_remark(body):
         return _remark(replace(rotation, version=fact.originator_version), body, fact.at)
-    if not isinstance(body, e.StateChange):
-        raise TypeError(f"{type(body).__name__} is not an event of a rotation")
+    if _is_state_change(body):
+        return _change(rotation, body, fact)
+    raise TypeError(f"{type(body).__name__} is not an event of a rotation")
+
+
+def _is_remark(body: e.Event) -> TypeGuard[e.Remark]:
+    return type(body) in _REMARKS
+
+
+def _is_state_change(body: e.Event) -> TypeGuard[e.StateChange]:
+    return type(body) in _STATE_CHANGES
+
+
+def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
+    """Fold a fact that changed the state."""
     if isinstance(body, e.RotationStarted):
         return replace(start(fact), actor=rotation.actor)  # it waited for its turn; who asked for it stays
     state = fact.state or rotation.state
