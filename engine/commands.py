@@ -203,9 +203,8 @@ def go_back(
     """
     _require(rotation, "RollbackStarted", command)
     if not can_go_back(rotation):
-        raise IllegalCommand(
-            command=command, state=f"{rotation.state}, with no earlier version", rotation_id=rotation.id
-        )
+        why = "and the target takes no earlier version back" if rotation.is_replaced else "with no earlier version"
+        raise IllegalCommand(command=command, state=f"{rotation.state}, {why}", rotation_id=rotation.id)
     noted: list[CredentialEvent] = []
     if credential.open != rotation.id:
         if credential.open is not None or credential.last != rotation.id:

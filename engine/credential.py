@@ -7,6 +7,7 @@ Rule: nothing here decides; decisions are in commands.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -62,6 +63,7 @@ class Credential(msgspec.Struct, frozen=True):
         return self.lineage[-2] if len(self.lineage) > 1 else None
 
 
+@cache
 def credential_id(service: str, environment: str) -> UUID:
     """Return the id of the aggregate: the same for the same names, on every machine."""
     return uuid5(_NAMESPACE, f"credential/{environment}/{service}")
@@ -126,9 +128,12 @@ def _without(versions: tuple[Version, ...], version: str) -> tuple[Version, ...]
     return tuple(v for v in versions if v.id != version)
 
 
-def fold(service: str, environment: str, facts: Iterable[Fact]) -> Credential:
-    """Return the credential after all `facts`, oldest first; a fresh one where there are none."""
-    credential = Credential(credential_id(service, environment), service, environment)
+def fold(service: str, environment: str, facts: Iterable[Fact], *, since: Credential | None = None) -> Credential:
+    """Return the credential after all `facts`, oldest first; a fresh one where there are none.
+
+    `since` is what the facts before them led to.
+    """
+    credential = since or Credential(credential_id(service, environment), service, environment)
     for fact in facts:
         credential = evolve(credential, fact)
     return credential

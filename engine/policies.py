@@ -34,8 +34,11 @@ def can_go_back(rotation: Rotation) -> bool:
     current: then there is nothing else to call current. Without an earlier version, and where a login holds one
     value, it can be undone until that may have been replaced: a candidate that is taken away then leaves nothing
     that works. The same goes for an earlier version that was set again: it was somebody's before; and for any where the
-    store calls another current that nobody can go back to: that one was seen not to work.
+    store calls another current that nobody can go back to: that one was seen not to work. And where the candidate has
+    replaced the previous version at a target that takes no value a second time, the candidate is all that is left.
     """
+    if rotation.is_replaced:
+        return False
     is_alone = rotation.previous is None or rotation.captured
     if rotation.promotable and (rotation.labelled if rotation.label is None else is_alone):
         return False

@@ -7,7 +7,7 @@ Rule 2: nothing here decides; decisions are in commands.py and policies.py.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import assert_never
+from typing import Final, TypeGuard, assert_never, get_args
 from uuid import UUID
 
 import msgspec
@@ -19,13 +19,17 @@ from engine.machine import State
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
 
+_REMARKS: Final = frozenset(get_args(e.Remark))
+_STATE_CHANGES: Final = frozenset(get_args(e.StateChange))
+"""An event is looked up by its class: to ask whether it is one of a union takes a third of the fold."""
+
 
 class Attempt(msgspec.Struct, frozen=True):
     """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
 
     Without a login it is the stores that were asked, to call `version` current.
     `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
-    `done`: the answer was that it took effect.
+    `done`: it took effect, as the answer said, or a look at the target.
     """
 
     number: int
@@ -119,6 +123,12 @@ class Rotation(msgspec.Struct, frozen=True):
         return any(a.version == self.candidate and a.login and (a.done or not a.closed) for a in self.attempts)
 
     @property
+    def is_replaced(self) -> bool:
+        """Tell whether the previous version is gone for good: its login holds the candidate, and takes nothing back."""
+        applied = any(a.version == self.candidate and a.login and a.done for a in self.attempts)
+        return applied and self.previous is not None and not (self.plan.overlap or self.plan.settable)
+
+    @property
     def changed_nothing(self) -> bool:
         """Tell whether the stores called the candidate current before, and the target was never asked for it.
 
@@ -184,10 +194,23 @@ def start(fact: Fact) -> Rotation:
 def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     """Return the rotation after one more fact."""
     body = fact.body
-    if isinstance(body, e.Remark):
+    if _is_remark(body):
         return _remark(replace(rotation, version=fact.originator_version), body, fact.at)
-    if not isinstance(body, e.StateChange):
-        raise TypeError(f"{type(body).__name__} is not an event of a rotation")
+    if _is_state_change(body):
+        return _change(rotation, body, fact)
+    raise TypeError(f"{type(body).__name__} is not an event of a rotation")
+
+
+def _is_remark(body: e.Event) -> TypeGuard[e.Remark]:
+    return type(body) in _REMARKS
+
+
+def _is_state_change(body: e.Event) -> TypeGuard[e.StateChange]:
+    return type(body) in _STATE_CHANGES
+
+
+def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
+    """Fold a fact that changed the state."""
     if isinstance(body, e.RotationStarted):
         return replace(start(fact), actor=rotation.actor)  # it waited for its turn; who asked for it stays
     state = fact.state or rotation.state
@@ -212,7 +235,7 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
         case e.CandidateStaged():
             return replace(rotation, fingerprint=body.fingerprint, vacant=body.vacant)
         case e.CandidateApplied():
-            marked = _mark(rotation, body.attempt, settled=True)
+            marked = _mark(rotation, body.attempt, settled=True, done=True)
             return replace(marked, fingerprint=body.fingerprint or rotation.fingerprint)
         case e.WavePassed():
             return replace(rotation, waves=body.wave + 1)
@@ -300,9 +323,12 @@ def _mark(
     )
 
 
-def fold(facts: Iterable[Fact]) -> Rotation | None:
-    """Return the rotation after all `facts`, oldest first; None where there are none."""
-    rotation: Rotation | None = None
+def fold(facts: Iterable[Fact], *, since: Rotation | None = None) -> Rotation | None:
+    """Return the rotation after all `facts`, oldest first; None where there are none.
+
+    `since` is what the facts before them led to.
+    """
+    rotation = since
     for fact in facts:
         if rotation is None:
             rotation = start(fact)

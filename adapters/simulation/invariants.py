@@ -5,7 +5,8 @@ I1 to I8 are judged here; I9, I11 and I12 at the end of a run; L1 by the driver 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.simulation.faults import WRITES
 from engine import events as e
@@ -17,6 +18,10 @@ from engine.values import CredentialValue
 
 if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
+
+
+_CLAIMS: Final = (e.CandidateVerified, e.PreviousRetired, e.MonitoringPassed, e.RollbackVerified)
+"""The events that claim something of the outside (I5), or that a time has passed (I6)."""
 
 
 class Violation(AssertionError):
@@ -172,6 +177,8 @@ def check_fact(world: Simulation, fact: Fact) -> None:
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
     """I5, judged where no late effect is still under way."""
+    if not isinstance(body, _CLAIMS):
+        return
     candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
     accepts = world.accepts
     match body:
@@ -213,7 +220,7 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
     if current is not None and not has_failed and not world.accepts(current):
         raise Violation("I3: the store's current version is not accepted at the end")
     ended_well = told is not None and told.state in (State.COMPLETED, State.ROLLED_BACK)
-    if ended_well and current is not None and world.place.value not in (None, current):
+    if ended_well and current is not None and world.place.value not in (None, current, _left_behind(world, told)):
         raise Violation("I3: a further place has another value than the one that the store calls current")
     if last is not None and last.state is State.COMPLETED and last.plan.strategy in (Strategy.DUAL, Strategy.ISSUE):
         failed = any(r.state is State.FAILED for r in world.fold.values())
@@ -225,6 +232,19 @@ def check_end(world: Simulation, *, led_on: bool = False) -> None:
         )
         if known and not failed and world.capabilities.login_budget is None and world.values_in_force() > 1:
             raise Violation("I5: values besides the current one are in force after a completed rotation")
+
+
+def _left_behind(world: Simulation, ended: Rotation | None) -> CredentialValue | None:
+    """Return what a further place was left with when a person gave up going back, and a later rotation only found.
+
+    That person was told, and doctor names the place; a rotation that is taken back before it publishes anything leaves
+    it as it is, and one that completes does not.
+    """
+    if ended is None or ended.state is not State.ROLLED_BACK:
+        return None
+    earlier = takewhile(lambda each: each.id != ended.id, world.fold.values())
+    given_up = any(each.state is State.FAILED and each.promotable for each in earlier)
+    return world.places_before[ended.id] if given_up else None
 
 
 def check_log(world: Simulation) -> None:

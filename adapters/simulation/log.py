@@ -6,12 +6,18 @@ Rule: under the conformance suite of the other logs. It is no way to keep a log:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from engine import chain
+from engine import credential as credentials
+from engine import rotation as rotations
 from engine.chain import GENESIS, Anchor, Content, Link, Verdict, chained
+from engine.credential import Credential, credential_id
 from engine.errors import Conflict
 from engine.facts import Fact, Recorded, decode, encode, tag_of
+from engine.performance import World
+from engine.rotation import Rotation
 
 
 class SimulatedLog:
@@ -25,6 +31,8 @@ class SimulatedLog:
         self._recorded: list[Recorded] = []
         self._contents: list[Content] = []
         self._streams: dict[UUID, list[Fact]] = {}
+        self._rotations: dict[UUID, Rotation] = {}
+        self._credentials: dict[UUID, Credential] = {}
 
     def append(self, facts: Sequence[Fact]) -> Sequence[Recorded]:
         """Append all or none and return them with their positions. Raises `Conflict` where a place is taken."""
@@ -46,6 +54,26 @@ class SimulatedLog:
     def stream(self, originator_id: UUID) -> Sequence[Fact]:
         """Return the facts of one aggregate, oldest first; empty where there are none."""
         return list(self._streams.get(originator_id, ()))
+
+    def rotation(self, rotation_id: UUID) -> Rotation | None:
+        """Return a rotation as of now; None where there is none.
+
+        What it was when it was asked for last is kept, and folded on from there: a stream only grows.
+        """
+        kept = self._rotations.get(rotation_id)
+        new = self._streams.get(rotation_id, [])[kept.version if kept else 0 :]
+        rotation = rotations.fold(new, since=kept)
+        if rotation is not None:
+            self._rotations[rotation_id] = rotation
+        return rotation
+
+    def credential(self, service: str, environment: str) -> Credential:
+        """Return a credential as of now, kept and folded on likewise."""
+        number = credential_id(service, environment)
+        kept = self._credentials.get(number)
+        new = self._streams.get(number, [])[kept.version if kept else 0 :]
+        credential = self._credentials[number] = credentials.fold(service, environment, new, since=kept)
+        return credential
 
     def after(self, position: int, *, limit: int = 500) -> Sequence[Recorded]:
         """Return at most `limit` facts of all aggregates behind `position`, in order."""
@@ -77,3 +105,21 @@ class SimulatedLog:
             heads[stream] = fact.originator_version
         if contested:
             raise Conflict(stream=", ".join(contested))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedWorld(World):
+    """What a simulated process is given from outside; it reads aggregates as the log keeps them.
+
+    They are what folding their whole streams gives: tests/simulation/test_log.py compares them.
+    """
+
+    kept: SimulatedLog
+
+    def load(self, rotation_id: UUID) -> Rotation | None:
+        """Return a rotation as of now; None where there is none."""
+        return self.kept.rotation(rotation_id)
+
+    def credential(self, service: str, environment: str) -> Credential:
+        """Return a credential as of now."""
+        return self.kept.credential(service, environment)

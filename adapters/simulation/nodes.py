@@ -84,11 +84,15 @@ class Nodes:
         return Verification(candidate, wrong, query=all(s.query for s in seen))
 
     def probe(self, value: CredentialValue) -> Sighting:
-        """Return what all nodes say with one voice."""
+        """Return what all nodes say with one voice; without a secret, what the login holds on any of them."""
         seen = [node.probe(value) for node in self._nodes]
         shown = seen[0].restorable
         same = all(s.restorable is not None and shown is not None and s.restorable.secret == shown.secret for s in seen)
-        return Sighting(_together([s.probe for s in seen]), "the nodes disagree", shown if same else None)
+        probe = _together([s.probe for s in seen])
+        looked = all(s.restorable is not None or s.probe is not Probe.UNKNOWN for s in seen)
+        if value.secret is None and looked and not same and probe is not Probe.REFUSED:
+            return Sighting(Probe.ACCEPTED, "the login holds values, and not one that is the same on every node")
+        return Sighting(probe, "the nodes disagree", shown if same else None)
 
     def accepts(self, value: CredentialValue) -> bool:
         """Tell whether some node accepts the value."""

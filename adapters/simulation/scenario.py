@@ -143,4 +143,6 @@ def _check_left(world: Simulation, scenario: Scenario, ended: Rotation) -> None:
         off = "automatic" if not scenario.plan.rollback_automatic else "on_verification_failure"
         why = ended.cause.message.rstrip(".") if ended.cause else "it failed"
         until = f"until a person acts (keyturn rollback), because rollback.{off} is false"
+        if ended.is_replaced:
+            until = "until a person acts (keyturn rotate), because the target takes no earlier value back"
         raise Violation(f"L3: {why}; consumers are locked out {until}")

@@ -37,10 +37,13 @@ class SimulatedClock:
     def wait(self, duration: Microseconds) -> None:
         """Let time pass, and what lands late in it land."""
         until = self.at + max(duration, 1)
-        while due := sorted((item for item in self._late if item[0] <= until), key=lambda item: item[0])[:1]:
-            self._late.remove(due[0])
-            self._pass(max(self.at, due[0][0]))
-            due[0][1]()
+        while self._late:
+            due = min(self._late, key=lambda item: item[0])
+            if due[0] > until:
+                break
+            self._late.remove(due)
+            self._pass(max(self.at, due[0]))
+            due[1]()
         self._pass(max(self.at, until))
 
     def _pass(self, until: int) -> None:

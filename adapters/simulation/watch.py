@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
 
 
-_OUTCOMES: Final = (e.StateChange, e.EffectPostponed, e.VerificationFailed, e.OwnerChanged)
+_CHANGES: Final = frozenset(e.StateChange.__args__)
+_OUTCOMES: Final = _CHANGES | {e.EffectPostponed, e.VerificationFailed, e.OwnerChanged}
 """The facts that say how an effect went, or who goes on: what follows is decided on another look."""
 
 CALLS_MAX: Final = 5_000
@@ -55,29 +56,30 @@ class Watch:
 
     def enter(self, call: str, args: tuple[Any, ...], kwargs: dict[str, Any], process: Process) -> Fault | None:
         """Count a call, check what must hold before it, and return the fault planned for it."""
+        world = self._world
         if self.crowd is not None:
             self.crowd.at_call(process, call)
         self.clock.wait(Microseconds(1000))
-        self._world.calls[call] += 1
+        world.calls[call] += 1
         self._calls += 1
         if self._calls > CALLS_MAX:
             raise Violation(f"L1: no end after {CALLS_MAX} calls")
-        self._world.faultable[call] += not self._world.calm
-        check_write(self._world, call, args, kwargs)
-        if self._world.deeds:
-            self._do_by_hand(call, self._world.calls[call])
+        world.faultable[call] += not world.calm
+        check_write(world, call, args, kwargs)
+        if world.deeds:
+            self._do_by_hand(call, world.calls[call])
         if call in CHANGING:
             self._remember(call)
-        fault = None if self._world.calm else self._fault_at(call, process)
+        fault = None if world.calm else self._fault_at(call, process)
         if fault is not None and fault.kind == "forgotten" and call == "target.retire" and args[0] is None:
-            self._world.forgot_orphan = True
+            world.forgot_orphan = True
         return fault
 
     def _fault_at(self, call: str, process: Process) -> Fault | None:
         nth = self._world.calls[call]
         for fault in self._world.faults:
             if fault.nth == nth and fault.call == call:
-                self._world.used.add(fault)
+                self._world.used[fault] = self._world.calls.copy()
                 self._world.story.append(f"{call}: {fault.kind}")
                 self._world.happened(Happening.FAULT, fault.kind, owner=process.owner, call=call, detail=process.effect)
                 if fault.kind == "rate_limited":
@@ -182,11 +184,12 @@ class Watch:
             self._note(item.fact)
         if self._world.follower is not None:
             self._world.follower.follow()
-        if any(isinstance(item.fact.body, _OUTCOMES) for item in recorded):
+        seen = {type(item.fact.body) for item in recorded}
+        if seen & _OUTCOMES:
             self._world.is_unseen = False
             if any(deed.hand in BACKUPS for deed in self._world.deeds):
                 self._world.backups.append(back_up(self._world))
-        if any(isinstance(item.fact.body, e.StateChange) for item in recorded):
+        if seen & _CHANGES:
             self._world.changes += 1
             if self._world.deeds:
                 self._do_by_hand("", self._world.changes)
@@ -209,18 +212,19 @@ class Watch:
             world.is_unseen = bool(call)
 
     def _note(self, fact: Fact) -> None:
+        world = self._world
         name = type(fact.body).__name__
         if fact.state is not None:
-            before = self._world.fold.get(fact.originator_id)
-            self._world.pairs.add((before.state if before else State.WAITING, name))
-            self._world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
-            self._world.story.append(f"{name} -> {fact.state}")
+            before = world.fold.get(fact.originator_id)
+            if isinstance(fact.body, e.RotationStarted):
+                world.places_before[fact.originator_id] = world.place.value
+            world.pairs.add((before.state if before else State.WAITING, name))
+            world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
+            world.story.append(f"{name} -> {fact.state}")
         state = fact.state or ""
-        place = f"log.append {self._world.calls['log.append']}"
-        self._world.trace.append(
-            Step(self.clock.at, Happening.FACT, name, state, call=place, detail=self._detail(fact.body))
-        )
-        check_fact(self._world, fact)
+        place = f"log.append {world.calls['log.append']}"
+        world.trace.append(Step(self.clock.at, Happening.FACT, name, state, call=place, detail=self._detail(fact.body)))
+        check_fact(world, fact)
 
     def _detail(self, body: e.Event) -> str:
         """Return what is worth knowing of a fact besides its name."""

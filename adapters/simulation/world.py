@@ -20,7 +20,7 @@ from adapters.simulation.faults import Fault
 from adapters.simulation.follower import Follower
 from adapters.simulation.hands import Backup, Deed, back_up
 from adapters.simulation.invariants import check_log
-from adapters.simulation.log import SimulatedLog
+from adapters.simulation.log import SimulatedLog, SimulatedWorld
 from adapters.simulation.nodes import Nodes, SameSalt, SimulatedAccounts
 from adapters.simulation.ports import Faulty
 from adapters.simulation.shelves import STORES, RememberedPlace, StoreKind
@@ -115,7 +115,8 @@ class Simulation:
         self.faultable: Counter[str] = Counter()
         """The calls that were made while faults may happen."""
         self.calls: Counter[str] = Counter()
-        self.used: set[Fault] = set()
+        self.used: dict[Fault, Counter[str]] = {}
+        """The faults that happened, and the calls that had been made by then, each one's own among them."""
         self.onlookers: list[Callable[[Sequence[Recorded]], None]] = []
         """Told of every append, after it was folded and checked."""
         self.story: list[str] = []
@@ -127,6 +128,8 @@ class Simulation:
         """What was there when the world was judged last."""
         self.fold: dict[UUID, Rotation] = {}
         self.ended_early: set[UUID] = set()
+        self.places_before: dict[UUID, CredentialValue | None] = {}
+        """What the further place had when each rotation began."""
         self.retries: Counter[UUID] = Counter()
         """How often a person had the rollback of a rotation tried again."""
         self.forgot_orphan = False
@@ -266,7 +269,8 @@ class Simulation:
         hold: Callable[[UUID], AbstractContextManager[Callable[[], None]]] | None = None,
     ) -> World:
         self._worlds += 1
-        return World(
+        return SimulatedWorld(
+            kept=self.log,
             log=log,
             clock=clock or self.clock,
             ids=SeededIds(self.seed * 1000 + self._worlds),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from adapters.simulation.nodes import Nodes, SameSalt
 from adapters.targets.memory import ADAPTER, MemoryTarget
 from adapters.targets.memory_options import MemoryOptions
 from engine.adapter import Duration, Reference, TargetContext
 from engine.plan import Strategy
-from engine.ports import Target
-from engine.values import Secret
+from engine.ports import Probe, Target
+from engine.values import CredentialValue, Secret
 from tests.contract.target_bench import Bench, MakeBench
 from tests.contract.targets import TargetContract
 
@@ -77,6 +79,50 @@ class TestMemory(TargetContract):
             )
 
         return make
+
+
+NODES = [case for case in CASES if case[0] is not Strategy.ISSUE and case[1] != {"mode": "issue"}]
+
+
+class TestSeveralNodes(TargetContract):
+    """The nodes of the simulated world are one target, and keep its promises; they make no values."""
+
+    @pytest.fixture(params=NODES, ids=lambda case: "-".join([case[0], *case[1]]))
+    def case(self, request: pytest.FixtureRequest) -> tuple[Strategy, dict[str, object]]:
+        """A strategy with its options."""
+        return request.param  # type: ignore[no-any-return]
+
+    @pytest.fixture
+    def make_bench(self, case: tuple[Strategy, dict[str, object]]) -> MakeBench:
+        """Build two nodes."""
+        strategy, given = case
+
+        def make(username: str = "app") -> Bench:
+            usernames = logins(strategy, username)
+
+            def nodes(**more: object) -> Nodes:
+                build = partial(MemoryTarget, strategy=strategy, usernames=usernames, options=options(**given, **more))
+                return Nodes([build(entropy=SameSalt()) for _ in range(2)])
+
+            target = nodes()
+            return Bench(
+                target=target,
+                usernames=usernames,
+                again=lambda: target,
+                unreachable=nodes(faults=["unavailable"]),
+                shows_restorable=bool(given.get("shows_restorable")),
+            )
+
+        return make
+
+    def test_a_value_of_one_node_only_is_a_value_that_the_login_holds(self, bench: Bench) -> None:
+        """And not one that could not be looked at: with it the login holds something, which nobody can go back to."""
+        assert isinstance(bench.target, Nodes)
+        bench.target.reach = 1
+        value = bench.put()
+        assert bench.target.probe(value).probe is Probe.UNKNOWN
+        seen = bench.target.probe(CredentialValue(value.username, None))
+        assert (seen.probe, seen.restorable) == (Probe.ACCEPTED, None)
 
 
 def memory_context(

@@ -17,7 +17,7 @@ from engine.plan import Kind, Strategy
 from engine.policies import after_failure, can_go_back, cause_of, delay, destroyable, give_up, judge
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
-from engine.rotation import Rotation
+from engine.rotation import Attempt, Rotation
 from engine.values import SECOND, Microseconds
 from tests.unit.engine.rotations import CAUSE, attempt, moment, plan, rotation, seconds
 
@@ -80,6 +80,28 @@ def test_there_is_a_way_back_where_something_works_at_its_end(
 ) -> None:
     """While nothing was replaced, where none is known; until the store may call it current, where it called none so."""
     assert can_go_back(rotation(State.PROMOTING, plan(strategy), **changes)) is possible
+
+
+@pytest.mark.parametrize(
+    ("changes", "attempts", "possible"),
+    [
+        ({"settable": False}, APPLIED, False),
+        ({"settable": False}, (attempt(),), True),
+        ({"settable": False}, (attempt(closed=True),), True),
+        ({"settable": False}, (), True),
+        ({"settable": False, "overlap": True}, APPLIED, True),
+        ({"settable": True}, APPLIED, True),
+    ],
+    ids=["replaced", "no answer", "refused", "not asked", "both valid", "settable"],
+)
+def test_there_is_no_way_back_to_what_was_replaced_and_cannot_be_set_again(
+    changes: dict[str, Any], attempts: tuple[Attempt, ...], *, possible: bool
+) -> None:
+    """Going back would fail, and leave consumers with a version that nobody accepts."""
+    stuck = rotation(State.PROMOTING, plan(**changes), promotable=True, attempts=attempts, label="v1")
+    assert can_go_back(stuck) is possible
+    (event,) = give_up(stuck, CAUSE)
+    assert isinstance(event, e.RollbackStarted) is possible
 
 
 def test_what_cannot_go_forward_goes_back() -> None:

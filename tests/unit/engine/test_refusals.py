@@ -22,7 +22,7 @@ from engine.policies import unreachable
 from engine.ports import Probe, Sighting
 from engine.values import SECOND, CredentialValue, Form, Microseconds, Secret
 from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, after, answers, fails, lost, works
-from tests.unit.engine.rotations import ROTATION, attempt, rotation
+from tests.unit.engine.rotations import ROTATION, attempt, plan, rotation
 
 OPEN = Credential(credential_id("app-db", "production"), "app-db", "production", open=ROTATION, last=ROTATION)
 OTHER = UUID(int=7)
@@ -42,6 +42,16 @@ OTHER = UUID(int=7)
             ),
             "abort",
             "applying, with no earlier version",
+        ),
+        (
+            lambda: go_back(
+                rotation(State.PROMOTING, plan(settable=False), attempts=(attempt(done=True),)),
+                OPEN,
+                command="abort",
+                reason="",
+            ),
+            "abort",
+            "promoting, and the target takes no earlier version back",
         ),
         (
             lambda: go_back(

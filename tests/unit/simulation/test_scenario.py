@@ -8,6 +8,7 @@ import sys
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from adapters.simulation.faults import Fault
 from adapters.simulation.invariants import Violation, check_log
@@ -17,6 +18,7 @@ from adapters.simulation.seeds import FAILING, HANDS, KINDS, scenario_of
 from adapters.simulation.subject import Subject, like
 from adapters.simulation.world import ENVIRONMENT, SERVICE
 from adapters.targets.memory import MemoryTarget
+from adapters.targets.memory_options import MemoryOptions
 from engine.machine import State
 from engine.operations import Operations
 from engine.plan import LoginBudget, Plan, RetryClass, Strategy
@@ -105,6 +107,17 @@ def test_who_turned_going_back_off_is_told_whom_that_locks_out(off: dict[str, bo
     assert played.invariant == "L3"
     assert named in played.message
     assert "keyturn rollback" in played.message
+
+
+def test_where_no_value_is_taken_a_second_time_a_new_one_leads_on() -> None:
+    """Nobody turned anything off: going back is not possible at all, and the way out is another one."""
+    plan, options = unattended(Strategy.SINGLE), MemoryOptions(settable=False)
+    plan = replace(plan, settable=False)
+    scenario = Scenario(strategy=Strategy.SINGLE, plan=plan, options=options, rotations=1, faults=NEVER_VERIFIED)
+    played = play(scenario)
+    assert played.invariant == "L3"
+    assert "keyturn rotate" in played.message
+    assert "is false" not in played.message
 
 
 def test_nobody_is_locked_out_where_it_goes_back_or_both_are_valid() -> None:
