@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 65_536
 """How much of an answer is read; no sink has more to say than an error."""
+_HOSTS_HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _GONE: Final = 410
 _TRY_LATER: Final = frozenset({408, 425, 429})
 """Request Timeout, Too Early, Too Many Requests: of the 4xx, those that ask to come again (RFC 9110, 8470, 6585)."""
@@ -42,6 +43,16 @@ def post(url: str, content: bytes, *, headers: Mapping[str, str], timeout: Micro
     `timeout` is for connecting, for sending and for each wait for a part of the answer. Raises what `failure` returns.
     A body that breaks off is returned as far as it came: the status was there before it.
     """
+    answer = attempt(url, content, headers=headers, timeout=timeout, what=what)
+    if isinstance(answer, PortError):
+        raise answer
+    return answer
+
+
+def attempt(
+    url: str, content: bytes, *, headers: Mapping[str, str], timeout: Microseconds, what: str
+) -> Answer | PortError:
+    """Return what `post` returns, or the error that it raises."""
     import httpx
 
     seconds = timeout / SECOND
@@ -52,7 +63,7 @@ def post(url: str, content: bytes, *, headers: Mapping[str, str], timeout: Micro
             return Answer(got.status_code, answered, _body(got, until=time.monotonic() + seconds))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         # The error of the library may hold the URL or a header, so it goes no further.
-        raise failure(error, what=what) from None
+        return failure(error, what=what)
 
 
 def failure(error: Exception, *, what: str) -> PortError:
@@ -129,6 +140,16 @@ def redacted(url: str) -> str:
     except ValueError:
         return "…"
     return f"{parts.scheme}://{host}{port}/…" if parts.scheme and host else "…"
+
+
+def is_safe_url(url: str) -> bool:
+    """Tell whether a secret may be sent to a URL: over TLS, or to this machine itself."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _HOSTS_HERE))
 
 
 def _moment(text: str) -> float | None:
