@@ -45,6 +45,7 @@ class Reply:
 class Fault(StrEnum):
     """What may go wrong with a request besides an answer that says so."""
 
+    PASS = "nothing: it was answered as always"
     LOSE_REQUEST = "it was read, thrown away, and its connection cut"
     LOSE_ANSWER = "it was carried out, and its connection cut before the answer"
     SILENCE = "it was read, and nothing was answered until the server stopped"
@@ -86,7 +87,7 @@ class VendorServer:
             match order:
                 case Reply():
                     return order, True
-                case None:
+                case None | Fault.PASS:
                     return self._answer(request), True
                 case Fault.LOSE_ANSWER:
                     self._answer(request)
