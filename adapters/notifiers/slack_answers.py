@@ -16,7 +16,7 @@ from engine.errors import PortError, Rejected, SinkGone, Throttled, Unavailable,
 
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,63}")
 
-_GONE: Final = frozenset(
+GONE: Final = frozenset(
     {
         # The webhook, or what it belongs to, is no more.
         "action_prohibited",
@@ -52,6 +52,7 @@ _GONE: Final = frozenset(
         "two_factor_setup_required",
     }
 )
+"""The words after which the webhook, the token or the channel takes nothing any more."""
 _TOO_MANY: Final = frozenset({"message_limit_exceeded", "rate_limited", "ratelimited"})
 _LATER: Final = frozenset(
     {"accesslimited", "org_login_required", "request_timeout", "service_unavailable", "team_added_to_org"}
@@ -121,7 +122,7 @@ def _word(text: object) -> str:
 def _meaning(word: str, answer: Answer, *, what: str) -> PortError | None:
     """Return what one of Slack's words means, whatever the status; None for all that are about the message."""
     why = f"Slack refused it ({word})"
-    if word in _GONE:
+    if word in GONE:
         return SinkGone(what=what, why=why, advice=_ADVICE.get(word, ""))
     if word in _TOO_MANY:
         return Throttled(what=what, why=why, after=retry_after(answer.headers))
