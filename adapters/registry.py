@@ -33,6 +33,8 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     },
     NOTIFIER_GROUP: {
         "file": "adapters.notifiers.file:ADAPTER",
+        "slack": "adapters.notifiers.slack:ADAPTER",
+        "pagerduty": "adapters.notifiers.pagerduty:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

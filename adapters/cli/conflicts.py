@@ -104,7 +104,7 @@ def foresee(session: Session, service: Service, policy: str) -> ExitCode:
         return ExitCode.DONE
     world = session.installation.world
     credential = world.credential(service.name, service.environment)
-    changes, _ = making_room(holder, waiting, credential, reason="", now=world.clock.now())
+    changes, _ = making_room(holder, waiting, credential, reason="")
     if holder is not None and rests(holder.state) and not changes:
         return report(session, holder)
     for each, _ in changes:

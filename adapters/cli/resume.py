@@ -49,6 +49,8 @@ def resume(
         found = [lookup.rotation(session, name) for name in dict.fromkeys(rotations)]
     else:
         found = lookup.unfinished(session)
+    if not dry_run:
+        session.start_notifying()  # What an earlier command could not send is sent now, even if nothing is unfinished.
     patience = Patience(timeout, wait_grace)
     act = _preview if dry_run else partial(_resume, patience)
     codes = [session.reported(partial(act, session, rotation)) for rotation in found]

@@ -86,8 +86,7 @@ def rotate(
         return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
     session.start_notifying()  # What an earlier command could not send is sent now, even if nothing is due.
-    patience = Patience(timeout, wait_grace)
-    wanted = [Asked(service, patience, reason, given, detach) for service in chosen]
+    wanted = [Asked(service, Patience(timeout, wait_grace), reason, given, detach) for service in chosen]
     acts = [partial(_rotate, session, asked, on_conflict) for asked in wanted]
     if len(acts) == 1 and not resting:
         return acts[0]()
