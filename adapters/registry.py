@@ -1,8 +1,8 @@
 """Which adapters there are, and loading one by its name.
 
 Rule 1: what ships with keyturn stands in a table here, so nothing is scanned to list or load it, and it works
-from a checkout. Other packages announce theirs with the entry points `keyturn.targets`, `keyturn.stores` and
-`keyturn.notifiers`.
+from a checkout. Other packages announce theirs with the entry points `keyturn.targets`, `keyturn.stores`,
+`keyturn.notifiers` and `keyturn.checks`.
 Rule 2: an adapter is imported when it is asked for, and no other with it.
 """
 
@@ -13,12 +13,13 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, TypeVar
 
-from engine.adapter import NotifierAdapter, StoreAdapter, TargetAdapter
+from engine.adapter import CheckAdapter, NotifierAdapter, StoreAdapter, TargetAdapter
 from engine.errors import ExitCode, KeyturnError
 
 TARGET_GROUP: Final = "keyturn.targets"
 STORE_GROUP: Final = "keyturn.stores"
 NOTIFIER_GROUP: Final = "keyturn.notifiers"
+CHECK_GROUP: Final = "keyturn.checks"
 
 SHIPPED: Final[dict[str, dict[str, str]]] = {
     TARGET_GROUP: {
@@ -36,14 +37,15 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "slack": "adapters.notifiers.slack:ADAPTER",
         "pagerduty": "adapters.notifiers.pagerduty:ADAPTER",
     },
+    CHECK_GROUP: {},
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 
-_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store", NOTIFIER_GROUP: "channel"}
+_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store", NOTIFIER_GROUP: "channel", CHECK_GROUP: "check"}
 
-_OF_KIND: Final = {TargetAdapter: "target", StoreAdapter: "store", NotifierAdapter: "channel"}
+_OF_KIND: Final = {TargetAdapter: "target", StoreAdapter: "store", NotifierAdapter: "channel", CheckAdapter: "check"}
 
-Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter, NotifierAdapter)
+Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter, NotifierAdapter, CheckAdapter)
 
 
 class UnknownAdapter(KeyturnError):
@@ -81,13 +83,18 @@ def notifier_adapter(name: str) -> NotifierAdapter:
     return _load(NOTIFIER_GROUP, name, NotifierAdapter)
 
 
+def check_adapter(name: str) -> CheckAdapter:
+    """Return the adapter of a type of health check; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(CHECK_GROUP, name, CheckAdapter)
+
+
 def installed(group: str) -> dict[str, str]:
     """Return every adapter of a group, name -> `module:attribute`; scans the installed packages, imports none."""
     return dict(sorted({**_announced(group), **SHIPPED[group]}.items()))
 
 
 def missing_driver(
-    adapter: TargetAdapter | StoreAdapter | NotifierAdapter, error: ModuleNotFoundError
+    adapter: TargetAdapter | StoreAdapter | NotifierAdapter | CheckAdapter, error: ModuleNotFoundError
 ) -> MissingDriver:
     """Return the error that says which extra brings the driver that an adapter could not import."""
     advice = f'Install it: pip install "keyturn[{adapter.extra}]".' if adapter.extra else ""

@@ -15,6 +15,7 @@ from typing import Any, final
 
 import msgspec
 
+from engine.health import HealthCheck
 from engine.notifier import Notifier
 from engine.plan import Strategy
 from engine.ports import SecretStore, Target
@@ -204,4 +205,39 @@ class NotifierAdapter:
 
     Services with the same sink share one channel: one queue, one worker, one limit.
     """
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckContext:
+    """What a check adapter is told besides its options."""
+
+    name: str
+    """How the check is called in its service."""
+    service: str
+    environment: str
+    kind: str
+    """The type of the service, as `postgresql`."""
+    service_options: msgspec.Struct
+    """The options of the service's target, as where it is."""
+    target: Target
+    base: Path
+    """The folder of the configuration file, where relative paths start."""
+    state: Path
+    """The state folder of this installation."""
+    secret: Callable[[Reference], Secret]
+    """Read a secret of the configuration; raises the three outcomes."""
+    timeout: Microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAdapter:
+    """A kind of health check: `type:` of an entry of `health_checks.checks`."""
+
+    name: str
+    summary: str
+    options: type[msgspec.Struct]
+    build: Callable[[Any, CheckContext], HealthCheck]
+    kinds: frozenset[str] = frozenset()
+    """The types of services that it fits; empty for all."""
     extra: str = ""
