@@ -14,7 +14,7 @@ from adapters.notifiers.pagerduty import ADAPTER, PagerDutyOptions
 from engine.adapter import Duration, NotifierContext, Reference
 from engine.errors import PortError, Rejected, SinkGone, Throttled, Unavailable, Uncertain
 from engine.notices import Notice, NoticeKind
-from engine.notifier import Notifier
+from engine.notifier import Notifier, Outgoing
 from engine.values import SECOND, Secret
 from tests.sinks.pagerduty import ROUTING_KEY, FakePagerDuty, fake_pagerduty
 from tests.sinks.vendor_server import Fault, Reply
@@ -107,6 +107,7 @@ def test_where_the_second_event_is_refused_all_are_sent_again(fake: FakePagerDut
     [
         (Reply(400, b'{"status": "invalid event", "errors": ["\'payload\' is missing"]}'), Rejected),
         (Reply(400, b"not json"), Rejected),
+        (Reply(400, b'["no object"]'), Rejected),
         (Reply(400, b'{"message": "Invalid routing key"}'), SinkGone),
         (Reply(302, b"", {"Location": "/elsewhere"}), Rejected),
         (Reply(413), Rejected),
@@ -182,3 +183,11 @@ def test_the_key_is_in_the_body_alone(fake: FakePagerDuty) -> None:
     (request,) = fake.server.requests
     assert request.json["routing_key"] == ROUTING_KEY
     assert ROUTING_KEY not in request.path + str(request.headers)
+
+
+def test_an_event_that_is_too_large_is_not_sent(fake: FakePagerDuty) -> None:
+    """None that is rendered is, but what was rendered by an older keyturn may be."""
+    large = Outgoing(b'{"event_action": "trigger", "x": "' + b"x" * 512_000 + b'"}', "application/json")
+    with pytest.raises(Rejected, match="512,000"):
+        notifier(fake).send(large, key="key")
+    assert fake.server.requests == []

@@ -235,6 +235,41 @@ def test_a_webhook_needs_no_more_than_the_status_but_a_bot_reads_the_answer(fake
         tell(notifier(fake, BOT), FAILED)
 
 
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (Reply(200, b"<html>a proxy</html>"), Uncertain),
+        (Reply(200, b"[]"), Uncertain),
+        (Reply(200, b"{}"), Uncertain),
+        (Reply(200, b'{"ok": "yes"}'), Uncertain),
+        (Reply(404, b"<html>no such page</html>"), Rejected),
+        (Reply(502, b"<html>bad gateway</html>"), Unavailable),
+        (Reply(302, b"", {"Location": "/elsewhere"}), Rejected),
+    ],
+)
+def test_an_answer_that_is_none_of_the_web_api_is_judged(
+    fake: FakeSlack, reply: Reply, expected: type[PortError]
+) -> None:
+    """Only `ok: true` says that a message was taken."""
+    fake.server.order(reply)
+    with pytest.raises(PortError) as caught:
+        tell(notifier(fake, BOT), FAILED)
+    assert type(caught.value) is expected
+
+
+def test_where_slack_does_not_tell_the_place_there_is_no_receipt(fake: FakeSlack) -> None:
+    """The message was taken, and what follows begins a thread of its own."""
+    fake.server.order(Reply(200, b'{"ok": true}'))
+    assert tell(notifier(fake, BOT), FAILED) == ""
+
+
+def test_everything_that_is_selected_is_told(fake: FakeSlack) -> None:
+    channel = notifier(fake, HOOK)
+    for kind in NoticeKind:
+        assert channel.supports(drawn.of(kind), selected=True)
+        assert not channel.supports(drawn.of(kind), selected=False)
+
+
 def test_a_channel_at_its_limit_asks_to_wait(fake: FakeSlack) -> None:
     now = [100.0]
     fake.is_limited, fake.clock = True, lambda: now[0]

@@ -230,6 +230,8 @@ def test_the_summary_keeps_the_beginning_of_the_cause() -> None:
     assert summary.startswith("Rotation of production/db failed: refused: 🔑")
     assert summary.endswith("🔑…")
     assert len(summary.encode("utf-16-le")) // 2 in {1_023, 1_024}
+    plain = events(replace(FAILED, cause=Cause("verify", "rejected", "x" * 5_000)))[0]["payload"]["summary"]
+    assert len(plain) == 1_024
 
 
 def test_the_key_is_not_in_what_is_rendered() -> None:
@@ -252,6 +254,12 @@ def test_of_each_alert_a_digest_has_the_last_event_and_of_changes_one() -> None:
         "production/db has a new credential",
         "production/cache has a new credential",
     ]
+
+
+def test_alerts_of_a_digest_come_in_the_order_of_their_last_events() -> None:
+    other = replace(FAILED, service="other")
+    told = events(FAILED, other, COMPLETED)
+    assert [event["event_action"] for event in told[:2]] == ["trigger", "resolve"]
 
 
 def test_what_was_dropped_is_told_even_where_nothing_changed() -> None:

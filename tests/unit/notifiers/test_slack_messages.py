@@ -140,6 +140,29 @@ def test_the_cause_is_kept_when_everything_is_too_long() -> None:
     assert problems_of_message(content) == []
 
 
+@pytest.mark.parametrize("count", [1, 300])
+def test_all_texts_at_their_longest_fit_together(count: int) -> None:
+    """With as many mentions as are allowed, with the longest ids."""
+    everybody = tuple(f"<!subteam^S{number:020d}>" for number in range(20))
+    long = "x" * 90_000
+    notice = replace(
+        drawn.of(NoticeKind.ROLLBACK_FAILED),
+        service=long,
+        environment=long,
+        rotation_id=long,
+        strategy=long,
+        version=long,
+        previous_version=long,
+        actor=long,
+        reason=long,
+        cause=Cause(long, long, long, long),
+        next_steps=(long,),
+    )
+    content = body(slack(mentions=Mentions(on_failure=everybody)), *[notice] * count)
+    assert mentions(content["blocks"]) == list(everybody)
+    assert problems_of_message(content) == []
+
+
 def test_a_cause_is_cut_at_a_whole_character() -> None:
     """An escaped sign is never cut in two, and the beginning is what stays."""
     cause = Cause("verify", "rejected", "<" * 90_000)
