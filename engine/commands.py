@@ -68,6 +68,7 @@ def opened(
         command.plan,
         overlap=overlap,
         grace=command.plan.grace if overlap and command.to is None else 0,
+        checks=command.plan.checks if command.to is None else (),
     )
     started = e.RotationStarted(
         service=command.service,

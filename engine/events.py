@@ -25,6 +25,7 @@ from engine.credential_events import (
     VersionDestroyed,
     VersionRetired,
 )
+from engine.health import CheckResult
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
 
@@ -291,6 +292,24 @@ class LoginTried(EventStruct, frozen=True, tag="login-tried.1"):
     uptime: Microseconds = Microseconds(0)
 
 
+class MonitoringStarted(EventStruct, frozen=True, tag="monitoring-started.1"):
+    """The checks after promotion begin; they are to pass until `until`."""
+
+    until: Deadline
+
+
+class HealthSampled(EventStruct, frozen=True, tag="health-sampled.1"):
+    """A health check saw this; the next look is due at `due`. `duration` is how long looking took."""
+
+    check: str
+    result: CheckResult
+    due: Deadline
+    value: float | None = None
+    unit: str = ""
+    duration: Microseconds = Microseconds(0)
+    text: str = ""
+
+
 class Published(EventStruct, frozen=True, tag="published.1"):
     """A further place has the version."""
 
@@ -336,6 +355,8 @@ Remark: TypeAlias = (
     | OrphanRevoked
     | VerificationFailed
     | LoginTried
+    | MonitoringStarted
+    | HealthSampled
     | Published
 )
 """Every event of a Rotation that leaves its state as it is."""

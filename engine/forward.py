@@ -18,7 +18,7 @@ from engine.plan import Kind, RetryClass, Strategy
 from engine.policies import destroyable, give_up, judge
 from engine.ports import Probe, Verification
 from engine.process import Effect
-from engine.values import CredentialValue, Form, Instant, Microseconds, Secret, deadline_after
+from engine.values import CredentialValue, Form, Instant, Secret, deadline_after
 
 _UNIT: Final = 1 << 53
 _REPLACING: Final = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.SCRIPT)
@@ -222,13 +222,6 @@ def publish(
         if place.name in places and place.name not in performance.rotation.published:
             place.publish(value, version=version, deadline=deadline)
             performance.record(e.Published(place.name, version))
-
-
-def monitor(performance: Performance) -> None:
-    """Pass monitoring: no checks are configured, and the grace period begins; none where nobody had a value."""
-    now = performance.world.clock.now()
-    grace = Microseconds(0) if performance.rotation.vacant else performance.rotation.plan.grace
-    performance.record(e.MonitoringPassed(deadline_after(now, grace)))
 
 
 def end_grace(performance: Performance) -> None:

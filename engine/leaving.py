@@ -11,7 +11,7 @@ import msgspec
 from engine.errors import NoWayBack
 from engine.machine import ENDED, State
 from engine.plan import Strategy
-from engine.policies import can_go_back, is_stuck
+from engine.policies import can_go_back, is_inconclusive, is_stuck
 from engine.rotation import Rotation
 
 
@@ -53,6 +53,8 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
         case State.RETIRING if is_stuck(rotation):
             again = way("resume", "tries again, once the cause is gone")
             return (again, way("abort", "ends the rotation, and leaves everything as it is"))
+        case State.MONITORING if is_inconclusive(rotation):
+            return (way("resume", "looks again, once the checks see something"), *back)
         case State.GRACE:
             ends = way("retire", "ends the grace period now")
             return (way("resume", "retires the old version once it is over"), ends, *back)

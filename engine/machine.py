@@ -99,6 +99,8 @@ _INTERNAL: Final[tuple[tuple[str, tuple[State, ...]], ...]] = (
     ("OrphanRevoked", (State.APPLYING,)),
     ("VerificationFailed", (State.VERIFYING, State.VERIFYING_ROLLBACK)),
     ("LoginTried", (*WORKING, State.ROLLBACK_FAILED)),
+    ("MonitoringStarted", (State.MONITORING,)),
+    ("HealthSampled", (State.MONITORING,)),
     ("Published", (State.PROMOTING, State.ROLLING_BACK)),
 )
 

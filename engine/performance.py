@@ -22,6 +22,7 @@ from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
+from engine.health import HealthCheck
 from engine.machine import ENDED, State, following
 from engine.plan import Plan
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
@@ -37,6 +38,7 @@ class Binding:
     target: Target
     store: SecretStore
     places: Sequence[Place] = ()
+    checks: Sequence[HealthCheck] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,13 @@ class Performance:
         for place in self._binding.places:
             self._may_ask()
             yield place
+
+    @property
+    def checks(self) -> Iterator[HealthCheck]:
+        """The health checks, each to look right now."""
+        for check in self._binding.checks:
+            self._may_ask()
+            yield check
 
     def _may_ask(self) -> None:
         """See that this process may still ask; it may have stood still since it was decided.

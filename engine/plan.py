@@ -93,3 +93,12 @@ class Plan(msgspec.Struct, frozen=True):
     password_alphabet: str = URL_SAFE
     versions_kept: int = 10
     """Versions the store keeps; older ones go when it is safe."""
+    checks: tuple[str, ...] = ()
+    """The health checks after promotion, by name; without any, there is no monitoring."""
+    monitoring_period: Microseconds = Microseconds(600 * SECOND)
+    monitoring_interval: Microseconds = Microseconds(30 * SECOND)
+    monitoring_failures: int = 3
+    """Failures of one check in a row before the rotation goes back."""
+    monitoring_unknowns: int = 10
+    """Looks of one check in a row that showed nothing, before a person should see to it."""
+    rollback_on_health_failure: bool = True

@@ -5,15 +5,18 @@ Rule: each is a pure function with a reason; the empty case is decided.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from engine import events as e
 from engine.credential import Credential
 from engine.errors import PortError, Rejected
 from engine.events import Cause, RotationEvent
+from engine.health import CheckResult
 from engine.machine import State
 from engine.plan import Kind, Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
-from engine.rotation import Rotation
+from engine.rotation import Rotation, Streak
 from engine.values import CredentialValue, Form, Microseconds, Moment, deadline_after
 
 
@@ -85,9 +88,11 @@ def give_up(rotation: Rotation, cause: Cause) -> list[RotationEvent]:
     if not (rotation.attempted or rotation.promotable) or not can_go_back(rotation):
         return [e.RotationFailed(cause)]
     plan = rotation.plan
-    wanted = plan.rollback_automatic and (
-        plan.rollback_on_verification_failure or rotation.state is not State.VERIFYING
-    )
+    allowed = {
+        State.VERIFYING: plan.rollback_on_verification_failure,
+        State.MONITORING: plan.rollback_on_health_failure,
+    }
+    wanted = plan.rollback_automatic and allowed.get(rotation.state, True)
     return [e.RollbackStarted(automatic=True, cause=cause)] if wanted else [e.RotationFailed(cause)]
 
 
@@ -107,6 +112,28 @@ def judge(rotation: Rotation, seen: Verification, *, now: Moment, jitter: float)
     if undiscriminating or out_of_tries or (refused and out_of_refusals):
         return [failed, *give_up(rotation, cause)]
     return [failed]
+
+
+def is_breached(rotation: Rotation) -> Streak | None:
+    """Return the check that failed too often in a row; None where none did."""
+    return next((each for each in rotation.health if each.failures >= rotation.plan.monitoring_failures), None)
+
+
+def is_inconclusive(rotation: Rotation) -> bool:
+    """Tell whether a check sees nothing for so long that a person should: it goes on for as long as it is driven."""
+    limit = rotation.plan.monitoring_unknowns
+    return rotation.state is State.MONITORING and any(each.unknowns >= limit for each in rotation.health)
+
+
+def has_passed(rotation: Rotation, *, checks: Collection[str], now: Moment) -> bool:
+    """Tell whether monitoring is passed: its time is over, and the last look of every check was well.
+
+    `checks` are the names of those that look; a check that never looked has not passed.
+    """
+    if rotation.monitoring is None or rotation.monitoring.remaining(now):
+        return False
+    well = {each.check for each in rotation.health if each.result in (CheckResult.PASS, CheckResult.WARN)}
+    return well >= set(checks)
 
 
 def _trouble(seen: Verification) -> tuple[str, str, str] | None:

@@ -90,6 +90,8 @@ def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
     if effect is Effect.END_GRACE and rotation.grace is not None:
         left = rotation.grace.remaining(now)
         return Wait(Instant(now.wall + left), "grace period") if left else None
+    if effect is Effect.MONITOR and (left := rotation.sampled.left(now)):
+        return Wait(Instant(now.wall + left), "the next health check")
     if effect is Effect.PROBE:
         return _before_looking(rotation, now) or _budget(rotation, effect, now)
     if left := fence(rotation, effect, now):
@@ -155,6 +157,8 @@ def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
             return [rotation.login]
         case Effect.VERIFY:
             return [rotation.login, rotation.login]
+        case Effect.MONITOR if rotation.plan.checks:
+            return [rotation.login]
         case Effect.RETIRE:
             # The current version was verified; once a try has failed, it may be what the target refuses.
             return [before, rotation.login] if rotation.failures else [before]

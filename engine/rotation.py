@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from engine import events as e
 from engine.facts import Fact
+from engine.health import CheckResult
 from engine.machine import State
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
@@ -51,6 +52,17 @@ class Attempt(msgspec.Struct, frozen=True):
     def fence(self) -> e.Fence:
         """What a write of another version to the same login has to wait for."""
         return e.Fence(self.login, self.version, self.deadline, self.boot, self.uptime)
+
+
+class Streak(msgspec.Struct, frozen=True):
+    """What a health check saw last, and how often in a row it failed, or saw nothing."""
+
+    check: str
+    result: CheckResult
+    at: Instant
+    failures: int = 0
+    unknowns: int = 0
+    text: str = ""
 
 
 class Rotation(msgspec.Struct, frozen=True):
@@ -111,6 +123,12 @@ class Rotation(msgspec.Struct, frozen=True):
     automatic: bool = False
     """It went back by itself."""
     waves: int = 0
+    monitoring: Deadline | None = None
+    """Until when the checks after promotion are to pass; None before they began."""
+    sampled: Deadline = Deadline(Instant(0))
+    """When the checks are to look again."""
+    health: tuple[Streak, ...] = ()
+    """What each check saw since the state was entered."""
 
     @property
     def not_before(self) -> Instant:
@@ -224,6 +242,8 @@ def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
         refusals=0,
         postponed=Deadline(Instant(0)),
         published=(),
+        sampled=Deadline(Instant(0)),
+        health=(),
         promotable=rotation.promotable or state is State.PROMOTING,
     )
     return _enter(entered, body, fact.at)
@@ -291,6 +311,24 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
             )
         case e.PreviousCaptured():
             return replace(rotation, previous=body.version, previous_login=body.login, captured=True)
+        case e.AttemptStarted() | e.AttemptClosed() | e.AttemptSettled() | e.OrphanRevoked():
+            return _attempted(rotation, body)
+        case e.LoginTried():
+            return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at, body.boot, body.uptime)))
+        case e.MonitoringStarted() | e.HealthSampled():
+            return _monitored(rotation, body, at)
+        case e.Published():
+            reached = (*rotation.reached, body.place) if body.version == rotation.candidate else rotation.reached
+            return replace(rotation, published=(*rotation.published, body.place), reached=reached)
+        case _:
+            assert_never(body)
+
+
+def _attempted(
+    rotation: Rotation, body: e.AttemptStarted | e.AttemptClosed | e.AttemptSettled | e.OrphanRevoked
+) -> Rotation:
+    """Fold what became of an attempt."""
+    match body:
         case e.AttemptStarted():
             attempt = Attempt(body.attempt, body.version, body.login, body.deadline, boot=body.boot, uptime=body.uptime)
             return replace(rotation, attempts=(*rotation.attempts, attempt))
@@ -299,13 +337,34 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
         case e.AttemptSettled() | e.OrphanRevoked():
             probed = rotation.probed or isinstance(body, e.AttemptSettled)
             return _mark(replace(rotation, probed=probed), body.attempt, settled=True)
-        case e.LoginTried():
-            return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at, body.boot, body.uptime)))
-        case e.Published():
-            reached = (*rotation.reached, body.place) if body.version == rotation.candidate else rotation.reached
-            return replace(rotation, published=(*rotation.published, body.place), reached=reached)
         case _:
             assert_never(body)
+
+
+def _monitored(rotation: Rotation, body: e.MonitoringStarted | e.HealthSampled, at: Instant) -> Rotation:
+    """Fold what the checks after promotion saw."""
+    match body:
+        case e.MonitoringStarted():
+            return replace(rotation, monitoring=body.until)
+        case e.HealthSampled():
+            return replace(rotation, sampled=body.due, health=_sampled(rotation.health, body, at))
+        case _:
+            assert_never(body)
+
+
+def _sampled(health: tuple[Streak, ...], body: e.HealthSampled, at: Instant) -> tuple[Streak, ...]:
+    """Return the streaks with one more sample; a failure is not made undone by seeing nothing."""
+    before = next((each for each in health if each.check == body.check), None)
+    failures, unknowns = (before.failures, before.unknowns) if before else (0, 0)
+    match body.result:
+        case CheckResult.FAIL:
+            failures, unknowns = failures + 1, 0
+        case CheckResult.UNKNOWN:
+            unknowns += 1
+        case CheckResult.PASS | CheckResult.WARN:
+            failures, unknowns = 0, 0
+    streak = Streak(body.check, body.result, at, failures, unknowns, body.text)
+    return (*(each for each in health if each.check != body.check), streak)
 
 
 def _mark(

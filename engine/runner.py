@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from engine import backward, forward
+from engine import backward, forward, monitoring
 from engine import events as e
 from engine.errors import Conflict, Fenced, NoSuchRotation, Rejected, Unavailable, Uncertain
 from engine.machine import rests
@@ -28,7 +28,7 @@ PERFORMERS: Final[dict[Effect, Callable[[Performance], None]]] = {
     Effect.VERIFY: forward.verify,
     Effect.DISTRIBUTE: forward.distribute,
     Effect.PROMOTE: forward.promote,
-    Effect.MONITOR: forward.monitor,
+    Effect.MONITOR: monitoring.monitor,
     Effect.END_GRACE: forward.end_grace,
     Effect.RETIRE: forward.retire,
     Effect.RESTORE: backward.restore,

@@ -20,7 +20,7 @@ from engine.credential import Credential, credential_id
 from engine.facts import Fact, Recorded
 from engine.leaving import ways_out
 from engine.machine import ENDED, LEAVING, State
-from engine.policies import is_stuck
+from engine.policies import is_inconclusive, is_stuck
 from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
@@ -111,7 +111,7 @@ def document(standing: Standing) -> dict[str, Any]:
 
 
 def _needs_a_person(rotation: Rotation) -> bool:
-    return rotation.state in LEAVING or is_stuck(rotation)
+    return rotation.state in LEAVING or is_stuck(rotation) or is_inconclusive(rotation)
 
 
 def _can_be_gone_to(standing: Standing, version: str) -> bool:

@@ -15,7 +15,7 @@ from adapters.cli.progress import progress
 from adapters.cli.refusals import CarriedOutElsewhere
 from engine.errors import ExitCode, OwnedElsewhere
 from engine.machine import State
-from engine.policies import is_stuck
+from engine.policies import is_inconclusive, is_stuck
 from engine.process import Wait
 from engine.rotation import Rotation
 from engine.values import SECOND, Instant, Microseconds, Secret
@@ -97,6 +97,8 @@ def driven(
 
     def enough(rotation: Rotation) -> bool:
         # Not left to the waits: where one is over before it is looked at, there is none.
+        if is_inconclusive(rotation):
+            return rotation.version > begun.version  # it is looked once more, whatever was not seen before
         return is_stuck(rotation) and rotation.failures >= retiring
 
     ways = f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from engine.errors import ExitCode
 from engine.leaving import in_words, ways_out
 from engine.machine import State
-from engine.policies import is_stuck
+from engine.policies import is_inconclusive, is_stuck
 from engine.rotation import Rotation
 from engine.sightings import Acceptance, Seen, look_around, versions_of
 from projections.rotations import rotation_document
@@ -90,6 +90,8 @@ def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
             return ExitCode.PERSON_NEEDED
         case State.PAUSED:
             return ExitCode.RESTING
+        case State.MONITORING if is_inconclusive(rotation):
+            return ExitCode.RESTING
         case State.CANCELLED:
             return ExitCode.DONE if back else ExitCode.REFUSED
         case _:
@@ -131,6 +133,9 @@ def trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen] = ()) -> tu
         case State.PAUSED:
             alone = "" if rotation.plan.overlap or not rotation.previous else ", and is all that the target accepts"
             return f"resting until you decide; {known} is current, {rotation.candidate} is verified{alone}.", ways
+        case State.MONITORING if code is ExitCode.RESTING:
+            blind = _and([f"{each.check} ({each.text})" for each in rotation.health if each.unknowns])
+            return f"{rotation.candidate} is current, and whether it is well is not seen: {blind}.", ways
         case State.CANCELLED:
             return "cancelled before anything was done.", ""
         case State.WAITING:

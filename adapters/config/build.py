@@ -15,14 +15,15 @@ from typing import Final
 
 import msgspec
 
-from adapters.config.model import Configuration, Publication, Service, plain_options, references
+from adapters.config.model import Check, Configuration, Publication, Service, plain_options, references
 from adapters.config.planning import plan_for
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
 from adapters.config.references import ReferenceReader
-from adapters.registry import missing_driver, store_adapter, target_adapter
+from adapters.registry import check_adapter, missing_driver, store_adapter, target_adapter
 from adapters.system import FINGERPRINT_KEY, installation_key
-from engine.adapter import Reference, StoreContext, TargetContext
+from engine.adapter import CheckContext, Reference, StoreContext, TargetContext
 from engine.errors import NoSuchService, PortError, Rejected
+from engine.health import HealthCheck
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
@@ -109,6 +110,7 @@ class Wiring:
         self.state_folder: Final = state_folder
         self._stores: dict[str, SecretStore] = {}
         self._targets: dict[str, Target] = {}
+        self._checks: dict[str, list[HealthCheck]] = {}
 
     def service(self, name: str) -> Service:
         """Return a service; raises `NoSuchService`."""
@@ -163,6 +165,32 @@ class Wiring:
             except ModuleNotFoundError as error:
                 raise missing_driver(adapter, error) from error
         return self._targets[service]
+
+    def checks(self, service: str) -> list[HealthCheck]:
+        """Return the health checks of a service, in the order of the file; raises what their adapters raise."""
+        if service not in self._checks:
+            self._checks[service] = [self._check(self.service(service), each) for each in self.service(service).checks]
+        return self._checks[service]
+
+    def _check(self, service: Service, check: Check) -> HealthCheck:
+        adapter = check_adapter(check.type)
+        context = CheckContext(
+            name=check.name,
+            service=service.name,
+            environment=service.environment,
+            kind=service.type,
+            service_options=service.options,
+            target=self.target(service.name),
+            base=self.configuration.base,
+            state=self.state_folder,
+            secret=self.reader(check.options, check.path),
+            timeout=check.timeout,
+        )
+        try:
+            built: HealthCheck = adapter.build(check.options, context)
+        except ModuleNotFoundError as error:
+            raise missing_driver(adapter, error) from error
+        return built
 
     def places(self, service: str) -> list[PublishedPlace]:
         """Return the places a service is published to, in the order of the file."""

@@ -50,6 +50,8 @@ def check(
         _check_options(service.options, ("services", service.name), named, report)
         for channel in service.channels:
             _check_options(channel.options, channel.path, named, report)
+        for look in service.checks:
+            _check_options(look.options, look.path, named, report)
     for name, entry in _mapping(given.get("services")).items():
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)

@@ -15,10 +15,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from adapters.config import checks, refused, schema
+from adapters.config import checks, health, refused, schema
 from adapters.config.channels import channels
 from adapters.config.convert import BAD, fields, members, struct, structure, unknown_keys
-from adapters.config.model import Configuration, Publication, Service, Store, template_names
+from adapters.config.model import Check, Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
 from adapters.config.schema import NAME_FORM, FileKeys, ServiceKeys, StoreKeys
 from adapters.config.templates import PublishTemplate, TemplateFault, compile_template
@@ -130,6 +130,9 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
             checks.check_attempt_window(rotation, adapter, (*path, "rotation"), report)
             strategy = _strategy(rotation, own.get("credential"), adapter, path, report)
     told = channels(_within(entry, "rotation", "notifications"), (*path, "rotation", "notifications"), report)
+    looked_at: tuple[Check, ...] = ()
+    if isinstance(rotation, schema.Rotation) and adapter is not None:
+        looked_at = health.checks(rotation.health_checks, adapter.name, (*path, "rotation", "health_checks"), report)
     publications = _publications(entry.get("publish"), options, (*path, "publish"), report)
     if options is None or strategy is None or BAD in own.values():
         return None
@@ -144,6 +147,7 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
         strategy=strategy,
         options=options,
         channels=told,
+        checks=looked_at,
     )
 
 

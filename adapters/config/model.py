@@ -60,6 +60,17 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """An entry of `rotation.health_checks`."""
+
+    type: str
+    name: str
+    timeout: Microseconds
+    options: msgspec.Struct
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """An entry of `services`."""
 
@@ -73,6 +84,8 @@ class Service:
     """The strategy of `rotation` with the names of dsops resolved."""
     options: msgspec.Struct
     channels: tuple[Channel, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """The health checks that are enabled."""
 
     @property
     def usernames(self) -> tuple[str, ...]:

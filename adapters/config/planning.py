@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.config.checks import OVERLAPPING
 from adapters.config.model import Service
+from adapters.config.schema import HealthChecks
 from adapters.registry import target_adapter
 from engine.adapter import Duration
 from engine.errors import StrategyImpossible
@@ -33,6 +34,7 @@ def plan_for(service: Service, capabilities: TargetCapabilities) -> Plan:
     """Return the plan; raises `StrategyImpossible` where the target, as configured, cannot do the strategy."""
     _refuse_impossible(service, capabilities)
     rotation = service.rotation
+    looks = rotation.health_checks or HealthChecks()
     return Plan(
         strategy=service.strategy,
         overlap=service.strategy in OVERLAPPING,
@@ -57,6 +59,12 @@ def plan_for(service: Service, capabilities: TargetCapabilities) -> Plan:
         password_length=rotation.password.rule.length,
         password_alphabet=rotation.password.rule.characters,
         versions_kept=rotation.keep_versions,
+        checks=tuple(check.name for check in service.checks),
+        monitoring_period=looks.monitoring_period.microseconds,
+        monitoring_interval=looks.interval.microseconds,
+        monitoring_failures=looks.failure_threshold,
+        monitoring_unknowns=looks.inconclusive_threshold,
+        rollback_on_health_failure=rotation.rollback.on_health_check_failure,
     )
 
 

@@ -12,7 +12,6 @@ import msgspec
 
 from adapters.config import schema
 
-_HEALTH: Final = "there are no health checks after promotion yet, verification is the check"
 _WAVES: Final = "a version is handed out at once, not in waves"
 _NOTIFY: Final = "channels stand in `rotation.notifications` of each service"
 _SCHEDULE: Final = (
@@ -38,8 +37,7 @@ _TOP: Final = {
     "network": "addresses are not restricted yet",
 }
 _ROTATION: Final = {
-    "health_checks": _HEALTH,
-    "monitoring": _HEALTH,
+    "monitoring": "looking after promotion stands in `health_checks`",
     "canary": _WAVES,
     "rollout": _WAVES,
     "discovery": _WAVES,
@@ -73,7 +71,7 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
     schema.ServiceKeys: {
         "timeout_ms": _TARGET_TIME,
         "notifications": _NOTIFY,
-        "health_checks": _HEALTH,
+        "health_checks": "checks stand in `rotation.health_checks`",
         "metrics": _METRICS,
     },
     schema.Rotation: _ROTATION,
@@ -82,7 +80,7 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "query": "logging in is the verification; a type that can run a query has its own option for it",
         "retry": "how often it is tried is `attempts`",
     },
-    schema.Rollback: {"on_health_check_failure": _HEALTH, "notifications": _NOTIFY},
+    schema.Rollback: {"notifications": _NOTIFY},
     schema.ChannelKeys: {
         "type": "the key that the channel stands under is its kind",
         "enabled": "leave the channel out to have it told nothing",

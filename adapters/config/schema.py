@@ -118,6 +118,8 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Go back without asking; otherwise a failed rotation rests until an operator decides."""
     on_verification_failure: bool = True
     """Go back when the new value does not work."""
+    on_health_check_failure: bool = True
+    """Go back when a health check fails too often; otherwise the rotation ends as failed, for a person to decide."""
     timeout: Duration = Duration(30 * SECOND)
     """How long one try of going back may take."""
     max_retries: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
@@ -133,6 +135,36 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The delay before the second try."""
     longest: Duration = Duration(60 * SECOND)
     """The longest delay."""
+
+
+class HealthChecks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Looking whether all is well after promotion, before the old version's grace period begins."""
+
+    enabled: bool = True
+    """Look at all."""
+    monitoring_period: Duration = Duration(600 * SECOND)
+    """How long the checks are to pass."""
+    interval: Duration = Duration(30 * SECOND)
+    """From one look to the next."""
+    failure_threshold: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 3
+    """Failures of one check in a row before the rotation goes back."""
+    inconclusive_threshold: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 10
+    """Looks of one check in a row that showed nothing, before a person is called; silence never passes."""
+    checks: tuple[dict[str, Any], ...] = ()
+    """What is looked at: a `type` and its options each; `connection` where nothing is listed."""
+    custom_scripts: tuple[dict[str, Any], ...] = ()
+    """Programs of your own, which look as well."""
+
+
+class CheckKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A health check."""
+
+    type: str
+    """The kind of check."""
+    name: Name | None = None
+    """How it is called; its type where no name is given. Of several of one type, each needs a name."""
+    timeout: Duration = Duration(10 * SECOND)
+    """How long one look may take."""
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +191,8 @@ names that dsops has for them."""
     """Versions that the store keeps; older ones are deleted when it is safe. Rollback reaches no further."""
     attempt_window: Duration = Duration(5 * SECOND)
     """After this long an attempt at the target can no longer take effect; another value waits that long for it."""
+    health_checks: HealthChecks | None = None
+    """Looking whether all is well after promotion; without it, the verification is the check."""
     notifications: dict[str, Any] = {}
     """Who is told of what happens: a kind of channel and its options, or a list of them."""
 

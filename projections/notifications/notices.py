@@ -31,7 +31,8 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
     if kind is None:
         return None
     body, completes = fact.body, kind is NoticeKind.COMPLETED
-    shows_cause = kind in _WITH_CAUSE
+    is_asked = kind in (NoticeKind.ROLLBACK_STARTED, NoticeKind.ROLLED_BACK) and not rotation.automatic
+    shows_cause = kind in _WITH_CAUSE and not is_asked  # what only went wrong on the way back that a person wanted
     ways = () if kind in _NOTHING_TO_DO else ways_out(rotation)
     return Notice(
         position=position,
@@ -127,6 +128,8 @@ def _kind(body: e.Event, rotation: Rotation) -> NoticeKind | None:
             return None if _keeps_previous(rotation) else done
         case e.EffectPostponed():
             return NoticeKind.WAITING if _has_just_stuck(rotation) else None
+        case e.HealthSampled():
+            return NoticeKind.WAITING if _sees_nothing_now(rotation, body) else None
         case _:
             return _PLAIN.get(type(body))
 
@@ -151,6 +154,12 @@ def _keeps_previous(rotation: Rotation) -> bool:
 
 def _has_just_stuck(rotation: Rotation) -> bool:
     return is_stuck(rotation) and rotation.failures == rotation.plan.effect_attempts
+
+
+def _sees_nothing_now(rotation: Rotation, body: e.HealthSampled) -> bool:
+    """Tell whether a check has just seen nothing for so long that a person should look."""
+    limit = rotation.plan.monitoring_unknowns
+    return any(each.check == body.check and each.unknowns == limit for each in rotation.health)
 
 
 def _until(body: e.Event, rotation: Rotation) -> Instant | None:
