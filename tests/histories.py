@@ -19,6 +19,7 @@ from engine.chain import GENESIS, Content, chained
 from engine.commands import closing
 from engine.credential import Credential, Version, credential_id
 from engine.facts import Fact, Recorded, encode, tag_of
+from engine.health import CheckResult
 from engine.machine import ENDED, TABLE, State
 from engine.plan import Kind, Plan, Strategy
 from engine.rotation import Rotation
@@ -190,6 +191,8 @@ class Walk:
             "RollbackStarted": e.RollbackStarted(automatic=True, cause=CAUSE),
             "RollbackFailed": e.RollbackFailed(CAUSE),
             "RotationFailed": e.RotationFailed(CAUSE),
+            "MonitoringStarted": e.MonitoringStarted(Deadline(later)),
+            "HealthSampled": e.HealthSampled("connection", self.random.choice(list(CheckResult)), Deadline(later)),
             "OwnerChanged": e.OwnerChanged("host:2", rotation.epoch + 1),
             "EffectPostponed": e.EffectPostponed(CAUSE, later),
             "PreviousCaptured": e.PreviousCaptured(f"v0-{rotation.id.hex[:6]}", rotation.login, "00ff"),

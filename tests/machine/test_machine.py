@@ -59,6 +59,8 @@ STAYS = {
     "AttemptSettled": "applying rolling_back",
     "OrphanRevoked": "applying",
     "VerificationFailed": "verifying verifying_rollback",
+    "MonitoringStarted": "monitoring",
+    "HealthSampled": "monitoring",
     "Published": "promoting rolling_back",
 }
 

@@ -61,6 +61,8 @@ def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.booleans()
         case inspect.IntType():
             return st.integers(-(2**63), 2**63 - 1)
+        case inspect.FloatType():
+            return st.floats(allow_nan=False)
         case inspect.StrType():
             return st.text()
         case inspect.UUIDType():
@@ -96,6 +98,8 @@ def _example(kind: inspect.Type, name: str = "") -> Any:
             return True
         case inspect.IntType():
             return 1_000_000 + len(name)
+        case inspect.FloatType():
+            return 0.25
         case inspect.StrType():
             return f"the {name}"
         case inspect.UUIDType():
