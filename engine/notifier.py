@@ -40,6 +40,8 @@ class Pace(msgspec.Struct, frozen=True):
     """The longest delay, and the longest `Retry-After` that is kept to."""
     is_exponential: bool = True
     """The delay doubles with each try; else it stays."""
+    batch: Microseconds = Microseconds(0)
+    """Messages are gathered for so long and sent as one digest; 0: each is sent at once."""
 
 
 @runtime_checkable
