@@ -36,6 +36,8 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "file": "adapters.notifiers.file:ADAPTER",
         "slack": "adapters.notifiers.slack:ADAPTER",
         "pagerduty": "adapters.notifiers.pagerduty:ADAPTER",
+        "email": "adapters.notifiers.smtp:ADAPTER",
+        "apprise": "adapters.notifiers.apprise:ADAPTER",
     },
     CHECK_GROUP: {},
 }
