@@ -195,16 +195,11 @@ class _Binder:
         return Binding(
             target=cast("Target", self._wrapped("target", wiring.target(name), name)),
             store=cast("SecretStore", self._wrapped("store", held_in, stored)),
-            checks=self._checks(service, plan),
+            checks=[
+                cast("HealthCheck", self._wrapped("check", check, name, check.name)) for check in wiring.checks(name)
+            ],
             places=[cast("Place", self._wrapped("place", configured[each], name, each)) for each in wanted],
         )
-
-    def _checks(self, service: Service, plan: Plan | None) -> list[HealthCheck]:
-        """Return the checks of a plan that are still configured: one that was taken out looks no more."""
-        wanted = [check.name for check in service.checks] if plan is None else plan.checks
-        built = {check.name: check for check in self.wiring.checks(service.name)} if wanted else {}
-        names = [name for name in wanted if name in built]
-        return [cast("HealthCheck", self._wrapped("check", built[name], service.name, name)) for name in names]
 
     def _store_of(self, plan: Plan, service: Service) -> SecretStore:
         """Return the store of a plan that was made when another one was configured."""

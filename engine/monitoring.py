@@ -21,21 +21,19 @@ def monitor(performance: Performance) -> None:
 
     Without checks it is passed at once, and the grace period begins; none where nobody had a value.
     """
-    checks = list(performance.checks)
-    if not checks:
-        performance.record(_passed(performance))
-        return
     rotation = performance.rotation
     now = performance.world.clock.now()
-    events: list[e.RotationEvent] = []
-    if rotation.monitoring is None:
-        events.append(e.MonitoringStarted(deadline_after(now, rotation.plan.monitoring_period)))
+    begins = deadline_after(now, rotation.plan.monitoring_period)
+    started = [e.MonitoringStarted(begins)] if rotation.monitoring is None else []
     due = deadline_after(now, rotation.plan.monitoring_interval)
     subject = _subject(performance)
-    samples = {check.name: check.look(subject) for check in checks}
+    samples = {check.name: check.look(subject) for check in performance.checks}
+    if not samples:
+        performance.record(_passed(performance))
+        return
     if any(sample.result is CheckResult.FAIL for sample in samples.values()):
         performance.spend_login(rotation.login)  # a check that logs in may have been refused
-    performance.record(*events, *(_sampled(name, sample, due) for name, sample in samples.items()))
+    performance.record(*started, *(_sampled(name, sample, due) for name, sample in samples.items()))
     breach = is_breached(performance.rotation)
     if breach is not None:
         performance.record(*_given_up(performance.rotation, breach))

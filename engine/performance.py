@@ -137,10 +137,11 @@ class Performance:
 
     @property
     def checks(self) -> Iterator[HealthCheck]:
-        """The health checks, each to look right now."""
+        """The health checks of the plan that are still configured, each to look right now."""
         for check in self._binding.checks:
-            self._may_ask()
-            yield check
+            if check.name in self.rotation.plan.checks:
+                self._may_ask()
+                yield check
 
     def _may_ask(self) -> None:
         """See that this process may still ask; it may have stood still since it was decided.

@@ -23,6 +23,7 @@ from engine import events as e
 from engine.credential import Credential, Version
 from engine.errors import Rejected, Unavailable, Uncertain
 from engine.facts import Fact, Recorded
+from engine.health import HealthCheck
 from engine.operations import Operations
 from engine.performance import Binding, Performance, World
 from engine.plan import Plan, Strategy
@@ -215,6 +216,8 @@ class Bench:
             now=lambda: self.clock.now().wall,
         )
         self.places = [Place(name) for name in places]
+        self.checks: list[HealthCheck] = []
+        """The health checks that are configured."""
         self.calls: list[Call] = []
         self.steps: dict[str, deque[Step]] = defaultdict(deque)
         self.observed: list[Recorded] = []
@@ -261,7 +264,7 @@ class Bench:
     def world(self, owner: str = "process-1") -> World:
         """Return the world as a process sees it."""
         places = [_Port(self, "place", place) for place in self.places]
-        binding = Binding(self._port("target", self.target), self._port("store", self.store), places)
+        binding = Binding(self._port("target", self.target), self._port("store", self.store), places, self.checks)
         return World(
             log=self._port("log", self.log),
             clock=self.clock,

@@ -17,13 +17,16 @@ from engine import events as e
 from engine.commands import StartRotation, opened
 from engine.credential import Version
 from engine.errors import NoRestorePoint, Rejected, Uncertain
+from engine.health import CheckResult
 from engine.machine import State
 from engine.performance import facts_of, noted_facts
 from engine.plan import LoginBudget, Plan, RetryClass, Strategy
-from engine.policies import can_go_back, delay
+from engine.policies import can_go_back, delay, is_inconclusive
 from engine.ports import Probe, Verification
+from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
 from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, after, answers, fails
+from tests.unit.engine.looks import Look
 from tests.unit.engine.rotations import attempt, plan, rotation
 
 S: Final = SECOND
@@ -227,6 +230,48 @@ def versions_kept(value: int) -> int:
     return len(bench.held.versions)
 
 
+def _watched(*results: CheckResult, **plan: Any) -> tuple[Bench, Rotation]:
+    """Rotate a service with one health check that sees these."""
+    bench = Bench(Strategy.DUAL, **{"checks": ("connection",), "grace": Microseconds(0), **plan})
+    bench.checks.append(Look(*results))
+    return bench, bench.drive(bench.start(), patience=lambda rotation, wait: not is_inconclusive(rotation))
+
+
+def checks(value: tuple[str, ...]) -> int:
+    """How many samples there are."""
+    bench, rotation = _watched(CheckResult.PASS, checks=value, monitoring_period=Microseconds(60 * S))
+    return len(bench.bodies(rotation.id, e.HealthSampled))
+
+
+def monitoring_period(value: Microseconds) -> int:
+    """How many samples there are."""
+    bench, rotation = _watched(CheckResult.PASS, monitoring_period=value)
+    return len(bench.bodies(rotation.id, e.HealthSampled))
+
+
+def monitoring_interval(value: Microseconds) -> int:
+    """How many samples there are."""
+    bench, rotation = _watched(CheckResult.PASS, monitoring_interval=value)
+    return len(bench.bodies(rotation.id, e.HealthSampled))
+
+
+def monitoring_failures(value: int) -> int:
+    """How many failures it takes."""
+    bench, rotation = _watched(CheckResult.FAIL, monitoring_failures=value)
+    return len(bench.bodies(rotation.id, e.HealthSampled))
+
+
+def monitoring_unknowns(value: int) -> int:
+    """How many looks that show nothing it takes until a person is waited for."""
+    bench, rotation = _watched(CheckResult.UNKNOWN, monitoring_unknowns=value)
+    return len(bench.bodies(rotation.id, e.HealthSampled))
+
+
+def rollback_on_health_failure(value: Any) -> State:
+    """How it ends where a check fails."""
+    return _watched(CheckResult.FAIL, rollback_on_health_failure=value)[1].state
+
+
 class Field(NamedTuple):
     """A field, and two values of it with what each leads to."""
 
@@ -268,6 +313,12 @@ FIELDS: Final = [
     Field(password_length, ((32, 32), (48, 48))),
     Field(password_alphabet, (("ab", {"a", "b"}), ("xyz", {"x", "y", "z"}))),
     Field(versions_kept, ((3, 3), (5, 5))),
+    Field(checks, ((("connection",), 3), ((), 0))),
+    Field(monitoring_period, ((Microseconds(60 * S), 3), (Microseconds(300 * S), 11))),
+    Field(monitoring_interval, ((Microseconds(30 * S), 21), (Microseconds(60 * S), 11))),
+    Field(monitoring_failures, ((1, 1), (4, 4))),
+    Field(monitoring_unknowns, ((2, 2), (5, 5))),
+    Field(rollback_on_health_failure, ((True, State.ROLLED_BACK), (False, State.FAILED))),
 ]
 NAMES = [field.leads_to.__name__ for field in FIELDS]
 
