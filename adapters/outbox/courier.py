@@ -39,6 +39,9 @@ FLOOD: Final = Microseconds(60 * SECOND)
 GIVE_UP_AFTER: Final = Microseconds(7 * 86_400 * SECOND)
 """A notice that could not be delivered for so long is given up: nobody acts on it any more."""
 
+ASKED_MAX: Final = Microseconds(5 * SECOND)
+"""A sink that asks for more time than this is left alone, and the log says until when: the next process keeps to it."""
+
 STEP: Final = "notify"
 
 
@@ -101,7 +104,8 @@ class Courier:
                 goes_at = self._goes_at(state)
                 if goes_at > self.clock.now().wall:
                     return Rest.LATER, goes_at
-                self._deliver(state, until, stopped)
+                if not self._deliver(state, until, stopped):
+                    break
             except Conflict:
                 self._version = -1  # a person, or a process that was frozen, was here: look again
         return Rest.STOPPED, self.clock.now().wall
@@ -144,12 +148,15 @@ class Courier:
             gathered = self._queue[0].notice.at + batch if batch else 0
         return Instant(max(state.not_before, gathered))
 
-    def _deliver(self, state: Channel, until: Instant, stopped: Callable[[], bool]) -> None:
-        """Send the next message, and record what became of it; of a digest, record first what is in it."""
+    def _deliver(self, state: Channel, until: Instant, stopped: Callable[[], bool]) -> bool:
+        """Send the next message, and record what became of it; of a digest, record first what is in it.
+
+        Tells whether there was time to come to an end.
+        """
         message = [each for each in self._queue if each.notice.position in state.digest]
         if not message and (self.outlet.pace.batch or state.unsaid):
             self._record(state, c.DigestGathered(self.outlet.id, tuple(self._positions()), state.unsaid))
-            return
+            return True
         dropped = state.said if message else 0
         message = message or [self._queue[0]]
         first = message[0].notice
@@ -162,14 +169,14 @@ class Courier:
                 outgoing = subscription.notifier.render([each.notice for each in message], key=key, dropped=dropped)
         except PortError as error:
             self._record(state, c.NotificationGivenUp(name, positions, 0, _cause(error)))
-            return
+            return True
         services = {each.notice.service or subscription.service.name for each in message}
         for service in sorted(services):
             what = found_in(outgoing, self.known(service)())
             if what:
                 cause = Cause(STEP, "secret_found", f"the message was not sent: {what} stands in it", _LEAK_HINT)
                 self._record(state, c.NotificationBlocked(name, positions, cause))
-                return
+                return True
         with self.views.reading(OUTBOX) as rows:
             thread = queries.thread(rows, name, first.rotation_id) if first.rotation_id else ""
 
@@ -180,6 +187,7 @@ class Courier:
         event = self._tried(send, state, positions, first.at, until, stopped)
         if event is not None:
             self._record(state, event)
+        return event is not None
 
     def _tried(
         self,
@@ -210,7 +218,7 @@ class Courier:
                 if now - since > GIVE_UP_AFTER:
                     return c.NotificationGivenUp(name, positions, number, _cause(error))
                 asked = Microseconds(error.after) if isinstance(error, Throttled) else Microseconds(0)
-                if number == tries:
+                if number == tries or min(asked, pace.longest) > ASKED_MAX:
                     pause = rest(pace, state.failures, asked=asked, jitter=self._jitter())
                     return c.NotificationPostponed(name, positions, number, _cause(error), Instant(now + pause))
                 wait = backoff(pace, number, asked=asked, jitter=self._jitter())
