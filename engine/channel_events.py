@@ -46,6 +46,17 @@ class ChannelEnabled(EventStruct, frozen=True, tag="channel-enabled.1"):
     channel: str
 
 
+class DigestGathered(EventStruct, frozen=True, tag="digest-gathered.1"):
+    """The notices of a digest are settled: every try of it is the same message, under the same key.
+
+    `dropped` is how many more it tells of.
+    """
+
+    channel: str
+    positions: tuple[int, ...]
+    dropped: int = 0
+
+
 class NotificationDelivered(EventStruct, frozen=True, tag="notification-delivered.1"):
     """The sink accepted a message: one notice, or several in a digest.
 
@@ -113,6 +124,7 @@ ChannelEvent: TypeAlias = (
     ChannelOpened
     | ChannelDisabled
     | ChannelEnabled
+    | DigestGathered
     | NotificationDelivered
     | NotificationPostponed
     | NotificationGivenUp

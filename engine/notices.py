@@ -130,7 +130,7 @@ def selects(words: tuple[str, ...], notice: Notice) -> bool:
         return True
     kinds: set[NoticeKind] = set()
     for word in words:
-        kinds |= FAMILIES.get(word, frozenset({NoticeKind(word)}))
+        kinds |= FAMILIES[word] if word in FAMILIES else {NoticeKind(word)}
     return notice.kind in kinds or ("failed" in words and notice.is_failure)
 
 

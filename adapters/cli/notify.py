@@ -55,6 +55,8 @@ def test(session: Session, *, channel: str, service: str | None, event: str) -> 
     with open_views(session) as views:
         enabled = enable(session.log, views, outlet.id, session.actor)
     session.has_appended = enabled
+    if enabled:
+        session.start_notifying()  # what waited goes out
     if session.console.json:
         session.console.document("keyturn.notify/1", {"channel": outlet.id, "key": key, "enabled": enabled})
     else:

@@ -135,17 +135,24 @@ class Session:
 
     def start_notifying(self) -> None:
         """Have notifications sent beside the work; what is new in the configuration is told from now on."""
-        from adapters.outbox.dispatcher import Dispatcher
+        from adapters.outbox.dispatcher import Dispatcher, open_channels
+        from engine.errors import KeyturnError
 
-        if self._dispatcher is None and self._has_channels:
-            self._dispatcher = Dispatcher(
-                self.state, self.wiring, self.outlets, self.actor, self.configuration.lease, self._tell_trouble
-            )
-            self._dispatcher.open()
-            self.has_appended = True
+        if self._dispatcher is not None or not self._has_channels:
+            return
+        services = self.configuration.services.values()
+        self.has_appended = True
+        try:
+            open_channels(self.log, [each.id for service in services for each in service.channels], self.actor)
             self._record_overdue()
-            self._dispatcher.start()
-            self.installation.observers.append(self._dispatcher.observe)
+            outlets = self.outlets
+        except KeyturnError as error:
+            self._tell_trouble(error)  # what is about to be done goes on
+            return
+        lease, trouble, bug = self.configuration.lease, self._tell_trouble, self._tell_bug
+        self._dispatcher = Dispatcher(self.state, self.wiring, outlets, self.actor, lease, trouble, bug)
+        self._dispatcher.start()
+        self.installation.observers.append(self._dispatcher.observe)
 
     def _record_overdue(self) -> None:
         """Record which credentials should have been rotated a while ago."""
@@ -168,9 +175,13 @@ class Session:
     def _tell_trouble(self, error: KeyturnError) -> None:
         self.console.say(f"keyturn: notifications are not sent now: {error.message}")
 
+    def _tell_bug(self, error: Exception) -> None:
+        self.console.bug(error, advice="")
+
     def finish_notifying(self) -> None:
         """Wait a little for notifications that are on their way; what is left is sent by the next command."""
-        if self._dispatcher is not None and not self._dispatcher.flush():
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None and not dispatcher.flush():
             self.console.say("keyturn: notifications are still on their way: keyturn notify outbox")
 
     @property

@@ -8,7 +8,8 @@ Rule 3: nothing here is waited for by a rotation.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -19,7 +20,7 @@ from adapters.outbox.outlets import Outlet
 from adapters.outbox.pacing import Bucket, backoff, rest
 from engine import channel_events as c
 from engine.credential_events import Cause
-from engine.errors import Conflict, PortError, Rejected, SinkGone, Throttled
+from engine.errors import Conflict, PortError, Rejected, SinkGone, Throttled, Uncertain
 from engine.facts import Fact
 from engine.ports import Clock, Entropy, EventLog
 from engine.values import SECOND, Instant, Microseconds
@@ -32,8 +33,14 @@ from projections.notifications.tables import Channel
 QUEUE_MAX: Final = 100
 """Notices that wait in memory for one channel; what is more drops the oldest, which the log still has."""
 
+FLOOD: Final = Microseconds(60 * SECOND)
+"""How long more than a channel holds is gathered before a digest tells it: a flood is one message, not many."""
+
 GIVE_UP_AFTER: Final = Microseconds(7 * 86_400 * SECOND)
 """A notice that could not be delivered for so long is given up: nobody acts on it any more."""
+
+ASKED_MAX: Final = Microseconds(5 * SECOND)
+"""A sink that asks for more time than this is left alone, and the log says until when: the next process keeps to it."""
 
 STEP: Final = "notify"
 
@@ -88,16 +95,17 @@ class Courier:
         raise.
         """
         while not stopped() and self.clock.now().wall < until:
-            state = self._refresh()
-            if state.disabled is not None:
-                return Rest.DISABLED, Instant(0)
-            if not self._queue:
-                return Rest.EMPTY, Instant(0)
-            goes_at = self._goes_at(state)
-            if goes_at > self.clock.now().wall:
-                return Rest.LATER, goes_at
             try:
-                self._deliver(state, until, stopped)
+                state = self._refresh()
+                if state.disabled is not None:
+                    return Rest.DISABLED, Instant(0)
+                if not self._queue:
+                    return Rest.EMPTY, Instant(0)
+                goes_at = self._goes_at(state)
+                if goes_at > self.clock.now().wall:
+                    return Rest.LATER, goes_at
+                if not self._deliver(state, until, stopped):
+                    break
             except Conflict:
                 self._version = -1  # a person, or a process that was frozen, was here: look again
         return Rest.STOPPED, self.clock.now().wall
@@ -110,58 +118,76 @@ class Courier:
                 state = queries.channel(rows, self.outlet.id)
                 assert state is not None, "a channel is opened before it is delivered to"
                 if state.version != self._version:
-                    self._queue, self._scanned = deque(self._taken(queries.requeued(rows, state))), state.position
+                    before = queries.before(rows, state)
+                    self._queue, self._scanned = deque(self._taken(before)), state.position
                     self._version = state.version
                 found = queries.behind(rows, self._scanned, services=tuple(self.outlet.subscriptions))
             if found:
                 self._scanned = found[-1].notice.position
                 self._queue.extend(self._taken(found))
-            excess = len(self._queue) - QUEUE_MAX
+            waiting = [position for position in self._positions() if position not in state.digest]
+            excess = len(waiting) - QUEUE_MAX
             if excess <= 0:
                 return state
-            positions = tuple(each.notice.position for each in list(self._queue)[:excess])
-            self._record(state, c.NotificationsDropped(self.outlet.id, positions))
+            self._record(state, c.NotificationsDropped(self.outlet.id, tuple(waiting[:excess])))
+
+    def _positions(self) -> list[int]:
+        return [each.notice.position for each in self._queue]
 
     def _taken(self, found: Sequence[Waiting]) -> list[Waiting]:
         return [each for each in found if self.outlet.subscription(each.notice) is not None]
 
     def _goes_at(self, state: Channel) -> Instant:
         """Return when the next message may go: after a rest, and when a digest has been gathered."""
-        gathered = self._queue[0].notice.at + self.outlet.pace.batch if self.outlet.pace.batch else 0
+        batch = self.outlet.pace.batch
+        if state.digest:
+            gathered = 0
+        elif state.unsaid:
+            gathered = state.unsaid_since + max(batch, FLOOD)
+        else:
+            gathered = self._queue[0].notice.at + batch if batch else 0
         return Instant(max(state.not_before, gathered))
 
-    def _deliver(self, state: Channel, until: Instant, stopped: Callable[[], bool]) -> None:
-        """Send the next message, and record what became of it."""
-        is_digest = bool(self.outlet.pace.batch or state.unsaid)
-        message = list(self._queue) if is_digest else [self._queue[0]]
+    def _deliver(self, state: Channel, until: Instant, stopped: Callable[[], bool]) -> bool:
+        """Send the next message, and record what became of it; of a digest, record first what is in it.
+
+        Tells whether there was time to come to an end.
+        """
+        message = [each for each in self._queue if each.notice.position in state.digest]
+        if not message and (self.outlet.pace.batch or state.unsaid):
+            self._record(state, c.DigestGathered(self.outlet.id, tuple(self._positions()), state.unsaid))
+            return True
+        dropped = state.said if message else 0
+        message = message or [self._queue[0]]
         first = message[0].notice
         subscription = self.outlet.subscription(first)
         assert subscription is not None, "only what goes to the channel is queued"
         name, positions = self.outlet.id, tuple(each.notice.position for each in message)
         key = key_of(name, message)
         try:
-            outgoing = subscription.notifier.render(
-                [each.notice for each in message], key=key, dropped=state.unsaid if is_digest else 0
-            )
-        except Rejected as error:
+            with _unbroken(name, Rejected):
+                outgoing = subscription.notifier.render([each.notice for each in message], key=key, dropped=dropped)
+        except PortError as error:
             self._record(state, c.NotificationGivenUp(name, positions, 0, _cause(error)))
-            return
+            return True
         services = {each.notice.service or subscription.service.name for each in message}
         for service in sorted(services):
             what = found_in(outgoing, self.known(service)())
             if what:
                 cause = Cause(STEP, "secret_found", f"the message was not sent: {what} stands in it", _LEAK_HINT)
                 self._record(state, c.NotificationBlocked(name, positions, cause))
-                return
+                return True
         with self.views.reading(OUTBOX) as rows:
             thread = queries.thread(rows, name, first.rotation_id) if first.rotation_id else ""
 
         def send() -> str:
-            return subscription.notifier.send(outgoing, key=key, thread=thread)
+            with _unbroken(name, Uncertain):
+                return subscription.notifier.send(outgoing, key=key, thread=thread)
 
         event = self._tried(send, state, positions, first.at, until, stopped)
         if event is not None:
             self._record(state, event)
+        return event is not None
 
     def _tried(
         self,
@@ -192,7 +218,7 @@ class Courier:
                 if now - since > GIVE_UP_AFTER:
                     return c.NotificationGivenUp(name, positions, number, _cause(error))
                 asked = Microseconds(error.after) if isinstance(error, Throttled) else Microseconds(0)
-                if number == tries:
+                if number == tries or min(asked, pace.longest) > ASKED_MAX:
                     pause = rest(pace, state.failures, asked=asked, jitter=self._jitter())
                     return c.NotificationPostponed(name, positions, number, _cause(error), Instant(now + pause))
                 wait = backoff(pace, number, asked=asked, jitter=self._jitter())
@@ -223,7 +249,7 @@ class Courier:
         at = self.clock.now().wall
         self.log.append([Fact(c.channel_id(self.outlet.id), state.version + 1, at, self.actor, event)])
         self._version = state.version + 1
-        if not isinstance(event, c.NotificationPostponed | c.ChannelDisabled):
+        if not isinstance(event, c.NotificationPostponed | c.ChannelDisabled | c.DigestGathered):
             settled = set(getattr(event, "positions", ()))
             self._queue = deque(each for each in self._queue if each.notice.position not in settled)
 
@@ -232,6 +258,21 @@ class Courier:
 
 
 _LEAK_HINT: Final = "Find out how it came there: keyturn notify preview shows the message; change that credential."
+
+
+@contextmanager
+def _unbroken(channel: str, meaning: type[Rejected | Uncertain]) -> Iterator[None]:
+    """Give an error that the port does not know a meaning: one broken channel must not end the thread of all its own.
+
+    Its text could hold anything, a secret among it, so its kind alone is told.
+    """
+    try:
+        yield
+    except PortError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a channel may be a plugin, which may raise anything
+        why, advice = f"it broke with {type(error).__name__}", "This is a bug of the channel; report it to its authors."
+        raise meaning(what=f"the channel {channel}", why=why, advice=advice) from None
 
 
 def _cause(error: PortError) -> Cause:

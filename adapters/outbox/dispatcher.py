@@ -7,6 +7,7 @@ Rule 2: nothing is waited for but by `flush`, when the work is done, and there f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Thread
@@ -29,7 +30,7 @@ from engine.values import SECOND, Instant, Microseconds
 from projections.feed import Rows, catch_up
 from projections.notifications import queries
 from projections.notifications.outbox import OUTBOX
-from projections.notifications.tables import REPLAYABLE, DeliveryState
+from projections.notifications.tables import REPLAYABLE
 
 FLUSH: Final = Microseconds(5 * SECOND)
 """How long a command waits, when its work is done, for what is on its way."""
@@ -48,7 +49,7 @@ _UNTOLD: Final = (e.AttemptStarted, e.AttemptClosed, e.LoginTried, e.Published, 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Delivers what the outbox of an installation holds. `start` begins, `flush` ends."""
+    """Delivers what the outbox of an installation holds, on channels that are opened. `start` begins, `flush` ends."""
 
     state: Path
     wiring: Wiring
@@ -57,6 +58,8 @@ class Dispatcher:
     lease: Microseconds
     trouble: Callable[[KeyturnError], None] = lambda error: None
     """Told what kept a courier from its work: the log, the views or the state folder cannot be used."""
+    bug: Callable[[Exception], None] = lambda error: None
+    """Told an error that nobody foresaw, whose text could hold anything."""
     _condition: Condition = field(default_factory=Condition)
     _due: dict[str, Instant] = field(default_factory=dict)
     """The channels that something waits for, and when they are looked at."""
@@ -66,23 +69,6 @@ class Dispatcher:
     """Everything in the log was looked at."""
     _stopped: bool = False
     _seen: int = -1
-
-    def open(self) -> None:
-        """Have channels that are new told of what comes from now on; raises what the log and the views raise."""
-        log = self._log()
-        with self._views() as views:
-            catch_up(OUTBOX, log, views)
-            with views.reading(OUTBOX) as rows:
-                known = {each.name for each in queries.channels(rows)}
-        head, at = log.head(), SystemClock().now().wall
-        new = sorted(set(self.outlets) - known)
-        opened = [Fact(c.channel_id(name), 1, at, self.actor, c.ChannelOpened(name, head)) for name in new]
-        if opened:
-            try:
-                log.append(opened)
-            except Conflict:
-                return self.open()  # another process did the same
-        return None
 
     def start(self) -> None:
         """Begin to deliver, in threads that end with the process."""
@@ -100,16 +86,20 @@ class Dispatcher:
             self._condition.notify_all()
 
     def flush(self, limit: Microseconds = FLUSH) -> bool:
-        """Wait until everything was delivered that can be now, `limit` at most, and stop; tell whether it was."""
+        """Wait until everything was delivered that can be now, `limit` at most, and stop; tell whether it was.
+
+        What was in trouble is not waited for.
+        """
         self.wake()
         with self._condition:
             done = self._condition.wait_for(self._is_done, timeout=limit / SECOND)
-            self._stopped = True
-            self._condition.notify_all()
+            self._stop()
         return done
 
     def _is_done(self) -> bool:
         now = SystemClock().now().wall
+        if self._stopped:
+            return True
         return self._idle and not self._woken and not self._working and not any(at <= now for at in self._due.values())
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[], None]:
@@ -120,11 +110,17 @@ class Dispatcher:
                 work()
             except KeyturnError as error:
                 self.trouble(error)
-                with self._condition:
-                    self._stopped = True
-                    self._condition.notify_all()
+                self._stop()
+            except Exception as error:  # noqa: BLE001 - the last resort of the thread
+                self.bug(error)
+                self._stop()
 
         return guarded
+
+    def _stop(self) -> None:
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
 
     def _feed(self) -> None:
         """Follow the log, and have a courier work wherever something waits."""
@@ -135,8 +131,8 @@ class Dispatcher:
                 with views.reading(OUTBOX) as rows:
                     due = self._found(rows)
                 with self._condition:
-                    for name in due:
-                        self._due.setdefault(name, Instant(0))
+                    for name, at in due.items():
+                        self._due.setdefault(name, at)
                     self._begin()
                     self._idle = True
                     self._condition.notify_all()
@@ -152,8 +148,8 @@ class Dispatcher:
             self._woken, self._idle = False, False
             return not self._stopped
 
-    def _found(self, rows: Rows) -> set[str]:
-        """Return the channels for which there is something in the log that was not seen here."""
+    def _found(self, rows: Rows) -> dict[str, Instant]:
+        """Return the channels for which there is something in the log that was not seen here, and when it may go."""
         states = {each.name: each for each in queries.channels(rows) if each.name in self.outlets}
         if self._seen < 0:
             self._seen = min((each.position for each in states.values()), default=0)
@@ -168,8 +164,8 @@ class Dispatcher:
                 and each.notice.position > states[name].position
                 and outlet.subscription(each.notice) is not None
             }
-        again = queries.deliveries(rows, states=(DeliveryState.REQUEUED,))
-        return found | {each.channel for each in again if each.channel in states}
+        found |= {name for name, state in states.items() if queries.before(rows, state)}
+        return {name: states[name].not_before for name in found if states[name].disabled is None}
 
     def _begin(self) -> None:
         """Start couriers for what is due now; called with the condition held."""
@@ -221,6 +217,17 @@ class Dispatcher:
 
     def _views(self) -> SqliteViews:
         return SqliteViews(self.state / VIEWS_FILE)
+
+
+def open_channels(log: SqliteEventLog, names: Iterable[str], actor: str) -> None:
+    """Have channels that are new told of what comes from now on; raises what the log raises.
+
+    The log alone is asked: whoever is about to change something waits for this.
+    """
+    head, at = log.head(), SystemClock().now().wall
+    for name in sorted(set(names)):
+        with suppress(Conflict):  # it is open already
+            log.append([Fact(c.channel_id(name), 1, at, actor, c.ChannelOpened(name, head))])
 
 
 def requeue(

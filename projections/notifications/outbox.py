@@ -17,6 +17,7 @@ from engine import channel_events as c
 from engine import events as e
 from engine import rotation as rotations
 from engine.credential_events import Cause
+from engine.errors import Rejected
 from engine.facts import Fact, Recorded
 from engine.machine import State
 from engine.notices import Notice, NoticeKind
@@ -117,13 +118,13 @@ class _Fold:
     def _tell(self, notice: Notice, recorded: Recorded, rows: Rows, put: _Put) -> None:
         self._notices[notice.position] = notice
         put(NOTICES, (notice.position, notice.service, notice.kind.value, _ENCODE(notice), recorded.hash))
-        concern = self._concern(notice.credential, rows)
         if notice.kind is NoticeKind.COMPLETED:
             self._take_down(Concern(notice.credential), put)
-        elif notice.is_critical or notice.kind in TROUBLING:
-            is_of_channel = notice.kind is NoticeKind.UNDELIVERED
-            unheard = replace(concern, unheard=notice.position, unheard_at=notice.at) if notice.is_critical else concern
-            self._take_down(replace(unheard, troubled=concern.troubled or not is_of_channel), put)
+        elif notice.kind is not NoticeKind.UNDELIVERED and (notice.is_critical or notice.kind in TROUBLING):
+            concern = replace(self._concern(notice.credential, rows), troubled=True)
+            if notice.is_critical:
+                concern = replace(concern, unheard=notice.position, unheard_at=notice.at)
+            self._take_down(concern, put)
 
     def _take_down(self, concern: Concern, put: _Put) -> None:
         self._concerns[concern.credential] = concern
@@ -133,8 +134,10 @@ class _Fold:
         """Take down that somebody was told: who hears of the newest need not be told of the ones before."""
         for position in positions:
             notice = self._notice(position, rows)
-            concern = self._concern(notice.credential, rows) if notice else None
-            if concern is not None and concern.unheard is not None and concern.unheard <= position:
+            if notice is None or not _tells_of_trouble(notice):
+                continue
+            concern = self._concern(notice.credential, rows)
+            if concern.unheard is not None and concern.unheard <= position:
                 self._take_down(replace(concern, unheard=None, unheard_at=None), put)
 
     def _follow(self, recorded: Recorded, body: c.ChannelEvent, rows: Rows, put: _Put) -> None:
@@ -142,6 +145,9 @@ class _Fold:
         fact = recorded.fact
         before = self._channel(body.channel, rows) or Channel(body.channel)
         after = _evolve(replace(before, version=fact.originator_version), body, fact)
+        if isinstance(body, c.NotificationsDropped) and not before.unsaid:
+            first = self._notice(body.positions[0], rows) if body.positions else None
+            after = replace(after, unsaid_since=first.at if first else fact.at)
         self._channels[body.channel] = after
         put(CHANNELS, (after.name, _ENCODE(after)))
         for delivery in _deliveries(body, fact):
@@ -153,9 +159,10 @@ class _Fold:
         if isinstance(body, c.ChannelDisabled):
             self._tell(of_trouble(fact, body, None, position=recorded.position), recorded, rows, put)
         elif isinstance(body, c.NotificationGivenUp | c.NotificationBlocked):
-            about = self._notice(body.positions[0], rows) if body.positions else None
             # What could not be told about a channel is not told again, or two broken channels would never end.
-            if about is None or about.kind is not NoticeKind.UNDELIVERED:
+            notices = (self._notice(position, rows) for position in body.positions)
+            about = next((each for each in notices if each and each.kind is not NoticeKind.UNDELIVERED), None)
+            if about is not None:
                 self._tell(of_trouble(fact, body, about, position=recorded.position), recorded, rows, put)
 
     def _keep_receipt(self, body: c.NotificationDelivered, rows: Rows, put: _Put) -> None:
@@ -188,6 +195,12 @@ class _Fold:
         return self._notices.get(position) or queries.notice_at(rows, position)
 
 
+def _tells_of_trouble(notice: Notice) -> bool:
+    """Tell whether who hears of it knows how the credential stands."""
+    is_critical = notice.is_critical and notice.kind is not NoticeKind.UNDELIVERED
+    return is_critical or notice.kind is NoticeKind.ROLLED_BACK
+
+
 def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
     """Return the channel after one more fact."""
     match body:
@@ -197,12 +210,15 @@ def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
             return replace(channel, disabled=body.cause)
         case c.ChannelEnabled():
             return replace(channel, disabled=None, failures=0, not_before=Instant(0), cause=None)
+        case c.DigestGathered():
+            left = channel.unsaid - body.dropped
+            return replace(channel, digest=body.positions, said=body.dropped, unsaid=left, unsaid_since=fact.at)
         case c.NotificationDelivered():
             settled = _settle(channel, body.positions)
             return replace(
                 settled,
                 delivered=channel.delivered + len(body.positions),
-                unsaid=0,
+                said=0 if not settled.digest else channel.said,
                 failures=0,
                 not_before=Instant(0),
                 cause=None,
@@ -211,10 +227,13 @@ def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
         case c.NotificationPostponed():
             return replace(channel, failures=channel.failures + 1, not_before=body.not_before, cause=body.cause)
         case c.NotificationGivenUp():
-            settled = _settle(channel, body.positions)
-            return replace(settled, given_up=channel.given_up + len(body.positions), cause=body.cause)
+            settled = _unsaid_again(_settle(channel, body.positions))
+            settled = replace(settled, given_up=channel.given_up + len(body.positions), cause=body.cause)
+            # A sink that refuses is there.
+            is_there = body.attempts > 0 and body.cause.kind == Rejected.kind
+            return replace(settled, failures=0, not_before=Instant(0)) if is_there else settled
         case c.NotificationBlocked():
-            settled = _settle(channel, body.positions)
+            settled = _unsaid_again(_settle(channel, body.positions))
             return replace(settled, blocked=channel.blocked + len(body.positions), cause=body.cause)
         case c.NotificationsDropped():
             count = len(body.positions)
@@ -227,7 +246,14 @@ def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
 
 
 def _settle(channel: Channel, positions: Sequence[int]) -> Channel:
-    return replace(channel, position=max(channel.position, *positions))
+    """Return the channel without notices that it is done with."""
+    digest = () if set(positions) & set(channel.digest) else channel.digest
+    return replace(channel, position=max((channel.position, *positions)), digest=digest)
+
+
+def _unsaid_again(channel: Channel) -> Channel:
+    """Return the channel as it is when a digest was not delivered: the next one tells what that would have told."""
+    return channel if channel.digest else replace(channel, unsaid=channel.unsaid + channel.said, said=0)
 
 
 def _deliveries(body: c.ChannelEvent, fact: Fact) -> list[Delivery]:

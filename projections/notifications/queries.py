@@ -70,6 +70,14 @@ def behind(rows: Rows, position: int, *, services: Sequence[str], limit: int | N
     return [_waiting(row) for row in rows.select(NOTICES, conditions, limit=limit)]
 
 
+def before(rows: Rows, channel: Channel) -> list[Waiting]:
+    """Return what a channel has still to do up to its position: what was requeued, and a digest on its way."""
+    digest = (waiting_at(rows, position) for position in channel.digest)
+    found = [*requeued(rows, channel), *(each for each in digest if each is not None)]
+    by_position = {each.notice.position: each for each in found}
+    return [by_position[position] for position in sorted(by_position) if position <= channel.position]
+
+
 def requeued(rows: Rows, channel: Channel) -> list[Waiting]:
     """Return the notices that a person had sent again on a channel and that are not settled, oldest first."""
     conditions = [

@@ -82,7 +82,13 @@ class Channel(msgspec.Struct, frozen=True):
     blocked: int = 0
     dropped: int = 0
     unsaid: int = 0
-    """How many were dropped since the last digest, which will say so."""
+    """How many were dropped that no digest tells of yet."""
+    unsaid_since: Instant = Instant(0)
+    """When the first of them happened."""
+    digest: tuple[int, ...] = ()
+    """The positions of a digest that is on its way."""
+    said: int = 0
+    """How many that were dropped it tells of."""
     delivered_at: Instant | None = None
 
 
