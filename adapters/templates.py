@@ -71,6 +71,13 @@ class Template:
 
     def render(self, values: Mapping[str, object], *, what: str) -> Secret:
         """Return the text, a secret as it holds one; raises `Rejected` naming `what` where it cannot be made."""
+        text = self.filled(values, what=what)
+        if text is None:
+            raise Rejected(what=what, why=f"the template makes more than {OUTPUT_MAX // 1024} KiB")
+        return text
+
+    def filled(self, values: Mapping[str, object], *, what: str) -> Secret | None:
+        """Return what `render` returns; None where it is longer than `OUTPUT_MAX`."""
         from jinja2 import TemplateError
 
         text = ""
@@ -78,7 +85,7 @@ class Template:
             for piece in self._compiled.generate(self._with_go_names(values)):
                 text += piece
                 if len(text) > OUTPUT_MAX:
-                    raise Rejected(what=what, why=f"the template makes more than {OUTPUT_MAX // 1024} KiB")
+                    return None
         except (TemplateError, TypeError, ValueError):
             # `from None`: the text of the original may hold a value.
             raise Rejected(what=what, why="the template cannot be filled with these values") from None
