@@ -37,6 +37,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "slack": "adapters.notifiers.slack:ADAPTER",
         "pagerduty": "adapters.notifiers.pagerduty:ADAPTER",
         "email": "adapters.notifiers.smtp:ADAPTER",
+        "webhook": "adapters.notifiers.webhook:ADAPTER",
         "apprise": "adapters.notifiers.apprise:ADAPTER",
     },
     CHECK_GROUP: {},
