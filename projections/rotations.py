@@ -45,6 +45,17 @@ def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | 
         "not_before": to_text(waits) if waits > Instant(0) else None,
         "events": rotation.version,
         "waves": rotation.waves,
+        "health": [
+            {
+                "check": each.check,
+                "result": each.result.value,
+                "at": to_text(each.at),
+                "failures": each.failures,
+                "unknowns": each.unknowns,
+                "text": each.text,
+            }
+            for each in rotation.health
+        ],
         "known": list(known),
     }
 

@@ -34,6 +34,7 @@ COMMANDS = {
         "simulate:simulate",
         "Rehearse rotations of a service or a strategy in a simulated world that goes wrong; touches nothing.",
     ),
+    "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
     "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),

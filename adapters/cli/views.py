@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from adapters.quick_status import VIEWS_FILE
 from adapters.views import SqliteViews
 from projections.feed import catch_up
+from projections.health import HEALTH
 from projections.history import HISTORY
 from projections.notifications.outbox import OUTBOX
 from projections.status import STATUS
@@ -46,5 +47,6 @@ def follow(session: Session) -> None:
         services = configured(session.configuration)
         views.remember(session.config_path, services, mark=session.config_mark)
         told = (OUTBOX,) if any(service.channels for service in session.configuration.services.values()) else ()
-        for projection in (STATUS, HISTORY, *told):
+        looked = (HEALTH,) if any(service.checks for service in session.configuration.services.values()) else ()
+        for projection in (STATUS, HISTORY, *told, *looked):
             catch_up(projection, session.log, views)
