@@ -86,8 +86,9 @@ class Simulation:
         self.around = around
         """What is put around the target, as the engine sees it."""
         self.capabilities = self.target.capabilities
-        self.shows = options is not None and options.shows_restorable and self.capabilities.values_max == 1
-        """What is replaced at the target can be captured before."""
+        can_capture = self.capabilities.values_max == 1 and self.capabilities.settable
+        self.shows = options is not None and options.shows_restorable and can_capture
+        """What is replaced at the target can be captured before, and set back."""
         self.is_eventual = options is not None and options.eventual > 0
         self._begin_notes()
         self.watch = Watch(self)

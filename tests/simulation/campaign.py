@@ -1,10 +1,11 @@
 """More runs than a test suite has time for, by hand: `python -m tests.simulation.campaign KIND FIRST [SECONDS]`.
 
 Every run has a number, and FIRST is where it begins. `seeds` are runs of seeds, nine in ten in which calls fail and one
-in which people do things by hand; `crowds` let one to four processes at once; `pairs` are two single faults of two
-rotations, drawn at random; `all-pairs` are all that there are, and end. `--count` stops after so many runs, and
-`--part 2/3` plays every third number only, from the second one on: three processes play all. Prints what is violated as
-it is found, every minute how far it is, and in the end the figures and where to go on; exits with 1 where anything was.
+in which people do things by hand; `targets` are seeds at targets of other kinds; `crowds` let one to four processes at
+once; `pairs` are two single faults of two rotations, drawn at random; `all-pairs` are all that there are, and end.
+`--count` stops after so many runs, and `--part 2/3` plays every third number only, from the second one on: three
+processes play all. Prints what is violated as it is found, every minute how far it is, and in the end the figures and
+where to go on; exits with 1 where anything was.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from adapters.simulation.faults import Fault
 from adapters.simulation.jobs import crowd_of
 from adapters.simulation.seeds import handled, seeded
 from adapters.simulation.world import run
-from engine.plan import Strategy
+from adapters.targets.memory_options import MemoryOptions
+from engine.plan import RetryClass, Strategy
 from tests.simulation.pairs import Pairs, seconds_after, singles
 
 _MINUTE: Final = 60.0
@@ -43,6 +45,24 @@ def seeds() -> Kind:
         return handled if number % 10 == 9 else seeded
 
     return Kind(lambda number: f"{play(number).__name__} {number}", lambda number: play(number)(number))
+
+
+def targets() -> Kind:
+    """Play seeds at targets that lock logins, show what they keep, take no value twice, or show changes late."""
+
+    def options_of(number: int) -> MemoryOptions:
+        source = random.Random(number)
+        return MemoryOptions(
+            lockout_after=source.choice([None, None, 3, 4, 6]),
+            retry=source.choice([None, *RetryClass]),
+            settable=source.choice([None, None, False]),
+            shows_restorable=source.random() < 0.4,
+            eventual=source.choice([0, 0, 0, 1]),
+        )
+
+    return Kind(
+        lambda number: f"seed {number}: {options_of(number)}", lambda number: seeded(number, options=options_of(number))
+    )
 
 
 def crowds() -> Kind:
@@ -75,7 +95,7 @@ def all_pairs() -> Kind:
     )
 
 
-KINDS: Final = {"seeds": seeds, "crowds": crowds, "pairs": pairs, "all-pairs": all_pairs}
+KINDS: Final = {"seeds": seeds, "targets": targets, "crowds": crowds, "pairs": pairs, "all-pairs": all_pairs}
 
 
 def part_of(text: str) -> tuple[int, int]:

@@ -34,12 +34,13 @@ def _faults() -> st.SearchStrategy[Fault]:
 
 
 def _options(strategy: Strategy) -> st.SearchStrategy[MemoryOptions]:
-    """Draw how the target behaves beyond its strategy: lockout, what may be repeated, what it shows."""
+    """Draw how the target behaves beyond its strategy: lockout, what may be repeated or set again, what it shows."""
     shows = st.booleans() if strategy in (Strategy.SINGLE, Strategy.ALTERNATING) else st.just(False)
     return st.builds(
         MemoryOptions,
         lockout_after=st.none() | st.integers(3, 6),
         retry=st.none() | st.sampled_from(RetryClass),
+        settable=st.sampled_from([None, False]),
         shows_restorable=shows,
     )
 
