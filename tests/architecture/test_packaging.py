@@ -125,7 +125,17 @@ def test_every_declared_dependency_is_pinned_within_its_range() -> None:
 
 def test_every_imported_library_is_declared() -> None:
     """Nothing works by the luck that another library brings it along."""
-    provided = {"cryptography", "click", "eventsourcing", "httpx", "jinja2", "keyring", "msgspec", "platformdirs"}
+    provided = {
+        "cryptography",
+        "click",
+        "eventsourcing",
+        "httpcore",
+        "httpx",
+        "jinja2",
+        "keyring",
+        "msgspec",
+        "platformdirs",
+    }
     provided |= {"prometheus_client", "psycopg", "redis", "rich", "transitions", "yaml"}
     own = {"engine", "projections", "adapters", "keyturn"}
     roots = {name.split(".")[0] for source in sources(*PRODUCT) for name in imported(source.tree)}
