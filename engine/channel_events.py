@@ -105,7 +105,7 @@ class NotificationsDropped(EventStruct, frozen=True, tag="notifications-dropped.
 
 
 class NotificationsRequeued(EventStruct, frozen=True, tag="notifications-requeued.1"):
-    """A person had notices sent again that were given up, dropped or blocked."""
+    """A person had notices sent again that were given up, dropped or blocked, and what waits tried at once."""
 
     channel: str
     positions: tuple[int, ...]

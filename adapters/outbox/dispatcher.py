@@ -233,14 +233,17 @@ def open_channels(log: SqliteEventLog, names: Iterable[str], actor: str) -> None
 def requeue(
     log: SqliteEventLog, views: SqliteViews, *, channels: Iterable[str], actor: str, at: Instant
 ) -> dict[str, int]:
-    """Have what was given up, blocked or dropped on channels sent again; return how many notices of each."""
+    """Have what was given up, blocked or dropped on channels sent again, and what waits tried at once.
+
+    Returns how many notices of each channel are sent again.
+    """
     catch_up(OUTBOX, log, views)
     counts: dict[str, int] = {}
     with views.reading(OUTBOX) as rows:
         for name in channels:
             state = queries.channel(rows, name)
             found = queries.deliveries(rows, channel=name, states=REPLAYABLE)
-            if state is None or not found:
+            if state is None or (not found and state.not_before <= at):
                 continue
             event = c.NotificationsRequeued(name, tuple(each.position for each in found))
             log.append([Fact(c.channel_id(name), state.version + 1, at, actor, event)])

@@ -40,11 +40,11 @@ def trial(subscription: Subscription, wiring: Wiring, kind: NoticeKind) -> str:
 
 
 def enable(log: EventLog, views: Views, name: str, actor: str) -> bool:
-    """Use a channel again that was disabled; tell whether it was."""
+    """Use a channel again that was disabled, or is left alone for a while; tell whether it was."""
     catch_up(OUTBOX, log, views)
     with views.reading(OUTBOX) as rows:
         state = queries.channel(rows, name)
-    if state is None or state.disabled is None:
+    if state is None or (state.disabled is None and not state.failures):
         return False
     at = SystemClock().now().wall
     log.append([Fact(c.channel_id(name), state.version + 1, at, actor, c.ChannelEnabled(name))])

@@ -240,7 +240,7 @@ def _evolve(channel: Channel, body: c.ChannelEvent, fact: Fact) -> Channel:
             settled = _settle(channel, body.positions)
             return replace(settled, dropped=channel.dropped + count, unsaid=channel.unsaid + count)
         case c.NotificationsRequeued():
-            return channel
+            return replace(channel, not_before=Instant(0))
         case _:
             assert_never(body)
 

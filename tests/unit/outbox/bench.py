@@ -145,10 +145,12 @@ def _answer(error: PortError | None) -> Answer:
 class Bench:
     """One channel of two services."""
 
-    def __init__(self, folder: Path, pace: Pace | None = None, *, name: str = "ops-1") -> None:
+    def __init__(
+        self, folder: Path, pace: Pace | None = None, *, name: str = "ops-1", log: MemoryEventLog | None = None
+    ) -> None:
         self.folder, self.name = folder, name
-        self.clock, self.log = Clock(), MemoryEventLog()
-        self.sink = Sink(self.clock, *([pace] if pace else []))
+        self.clock, self.log = Clock(), log or MemoryEventLog()
+        self.sink = Sink(self.clock, pace or Pace(per_second=1_000.0, burst=1_000))
         self.known: Mapping[str, Sequence[tuple[str, Secret]]] = {}
         self._rotations = 0
         configuration = parse(_CONFIGURATION, path=Path("/etc/keyturn.yaml"), shown="keyturn.yaml")
@@ -172,12 +174,12 @@ class Bench:
         if self.views is not None:
             self.views.close()
 
-    def fail(self, count: int = 1, *, service: str = "app", text: str = "", at: int | None = None) -> list[int]:
+    def fail(self, count: int = 1, *, service: str = "app", text: str = "", reason: str = "") -> list[int]:
         """Have rotations fail at once; return the positions of the failures, which the channel is told."""
         found: list[int] = []
         for _ in range(count):
             self._rotations += 1
-            when = Instant(self.clock.wall if at is None else at)
+            when = Instant(self.clock.wall)
             started = e.RotationStarted(
                 service=service,
                 environment="default",
@@ -191,7 +193,7 @@ class Bench:
             cause = Cause(FAILURE.step, FAILURE.kind, text or FAILURE.message, FAILURE.hint)
             facts = [
                 Fact(stream, 1, when, "ada", started, State.STAGING),
-                Fact(stream, 2, when, "ada", e.RotationFailed(cause), State.FAILED),
+                Fact(stream, 2, when, "ada", e.RotationFailed(cause, reason), State.FAILED),
             ]
             found.append(self.log.append(facts)[-1].position)
         return found

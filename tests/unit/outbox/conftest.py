@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def make_bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
     """Make benches, each in a folder of its own."""
     made: list[Bench] = []
 
-    def make(pace: Pace | None = None, **more: str) -> Bench:
+    def make(pace: Pace | None = None, **more: Any) -> Bench:
         folder = tmp_path / str(len(made))
         folder.mkdir()
         made.append(Bench(folder, pace, **more))

@@ -152,6 +152,13 @@ def test_what_was_requeued_waits_until_it_is_settled() -> None:
             assert [each.notice.position for each in queries.before(rows, channel)] == waits
 
 
+def test_what_a_person_asks_for_is_tried_at_once() -> None:
+    told, at = failed("a")
+    told.note(c.NotificationPostponed("a", (at,), 3, NOT_THERE, Instant(BEGAN + SECOND)))
+    told.note(c.NotificationsRequeued("a", ()))
+    assert told.channel("a").not_before == 0
+
+
 def test_each_delivery_is_listed_with_its_state() -> None:
     told, at = failed("a", "b")
     told.note(c.NotificationDelivered("a", (at,), 2), c.NotificationBlocked("b", (at,), REFUSES))
