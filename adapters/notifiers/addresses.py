@@ -73,9 +73,7 @@ _NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
         (
             "192.0.0.0/24",  # IETF protocol assignments (RFC 6890, 2.2.2), which Python 3.11 takes in part for global
             "192.88.99.0/24",  # relays of 6to4 (RFC 7526, 4)
-            "100.64.0.0/10",  # carrier-grade NAT (RFC 6598)
-            "2001::/23",  # IETF protocol assignments
-            "2001:db8::/32",  # documentation
+            "2001::/23",  # IETF protocol assignments, of which later versions take some for global
             "3fff::/20",  # documentation (RFC 9637)
         ),
     )

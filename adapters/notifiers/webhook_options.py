@@ -39,16 +39,20 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     token: Reference | None = None
     """Sent as `Authorization: Bearer …`; or where a template of `headers` has `{{ Token }}`, and then only there."""
     username: Reference | None = None
+    """Sent with `password`, as HTTP has it (RFC 7617)."""
     password: Reference | None = None
+    """Sent with `username`."""
     header: str = ""
     """The name of the header that `value` is sent in, such as `X-API-Key`."""
     value: Reference | None = None
+    """Sent in `header` as it is."""
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How often a message is tried in a row before the channel rests."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    """How many tries, the first one counted."""
     backoff: Literal["exponential", "fixed"] = "exponential"
     """`exponential` doubles the delay with each try."""
     initial: Duration = Duration(SECOND)
@@ -79,6 +83,7 @@ class WebhookOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     timeout: Duration = Duration(10 * SECOND)
     """For one try as a whole, from resolving the name to the answer; at most 60s."""
     retry: Retry = Retry()
+    """How often a message is tried in a row."""
     allow_http: bool = False
     """Also send in the clear, without TLS."""
     allow_private: tuple[str, ...] = ()

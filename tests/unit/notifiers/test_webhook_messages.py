@@ -227,6 +227,19 @@ def test_headers_are_filled_from_the_notice() -> None:
     assert json.loads(outgoing.further[0]) == {"X-Service": "db", "X-Static": "one", "X-Kind": "failed/error"}
 
 
+def test_a_header_is_cut_however_it_is_put_together() -> None:
+    notice = replace(of(NoticeKind.FAILED), reason="x" * 5_000)
+    outgoing = rendered(notice, headers={"X-Reason": "{{ reason }}{{ reason }}"})
+    assert len(json.loads(outgoing.further[0])["X-Reason"]) == 1_000
+
+
+@pytest.mark.parametrize("options", [{}, {"format": "dsops"}, {"payload_template": EVERYTHING}])
+def test_half_a_character_becomes_a_question_mark(options: dict[str, Any]) -> None:
+    outgoing = rendered(replace(of(NoticeKind.FAILED), reason="a\ud800b"), **options)
+    assert b'"a?b"' in outgoing.content
+    assert "a?b" in outgoing.readable
+
+
 def test_a_message_without_such_headers_is_its_body_alone() -> None:
     assert rendered(of(NoticeKind.FAILED)).further == ()
 
