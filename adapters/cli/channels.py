@@ -19,11 +19,15 @@ from projections.shapes import UNHEARD_AFTER
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
+    from adapters.registry import MissingDriver
 
 
 def findings(session: Session) -> Iterator[Finding]:
     """Yield one finding a channel that was ever used, and one a credential of which somebody should have heard."""
-    outlets = session.outlets
+    lacking: dict[str, MissingDriver] = {}
+    outlets = session.usable_outlets(lambda channel, error: lacking.update({channel.id: error}))
+    for name, error in lacking.items():
+        yield Finding(f"channel {name}", Severity.FAIL, error.message, error.advice)
     if not outlets:
         return
     now = session.installation.world.clock.now().wall

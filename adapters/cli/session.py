@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from adapters.composition import Installation, Wrap
     from adapters.config.build import Wiring
-    from adapters.config.model import Configuration
+    from adapters.config.model import Channel, Configuration
     from adapters.event_store.sqlite import SqliteEventLog
     from adapters.outbox.dispatcher import Dispatcher
     from adapters.outbox.outlets import Outlet
+    from adapters.registry import MissingDriver
     from engine.errors import ExitCode, KeyturnError
     from engine.facts import Recorded
 
@@ -129,6 +130,12 @@ class Session:
             self._outlets = outlets(self.wiring)
         return self._outlets
 
+    def usable_outlets(self, lacking: Callable[[Channel, MissingDriver], None]) -> Mapping[str, Outlet]:
+        """The channels that can be used; `lacking` is told of those whose driver is not installed."""
+        from adapters.outbox.outlets import outlets
+
+        return outlets(self.wiring, lacking=lacking)
+
     @property
     def _has_channels(self) -> bool:
         return any(service.channels for service in self.configuration.services.values())
@@ -145,12 +152,12 @@ class Session:
         try:
             open_channels(self.log, [each.id for service in services for each in service.channels], self.actor)
             self._record_overdue()
-            outlets = self.outlets
+            usable = self.usable_outlets(lambda _, error: self._tell_trouble(error))
         except KeyturnError as error:
             self._tell_trouble(error)  # what is about to be done goes on
             return
         lease, trouble, bug = self.configuration.lease, self._tell_trouble, self._tell_bug
-        self._dispatcher = Dispatcher(self.state, self.wiring, outlets, self.actor, lease, trouble, bug)
+        self._dispatcher = Dispatcher(self.state, self.wiring, usable, self.actor, lease, trouble, bug)
         self._dispatcher.start()
         self.installation.observers.append(self._dispatcher.observe)
 

@@ -5,13 +5,13 @@ Rule: building an outlet opens no connection and reads no secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 from adapters.config.build import Wiring
 from adapters.config.model import Channel, Service
-from adapters.registry import missing_driver, notifier_adapter
+from adapters.registry import MissingDriver, missing_driver, notifier_adapter
 from engine.adapter import NotifierContext, Reference
 from engine.errors import Rejected, Unavailable
 from engine.notices import Notice, NoticeKind, selects
@@ -66,16 +66,24 @@ class Outlet:
         return [(each.channel, problem) for each in self.subscriptions.values() for problem in each.notifier.validate()]
 
 
-def outlets(wiring: Wiring) -> Mapping[str, Outlet]:
-    """Return the outlets of a configuration, by id; raises what their adapters raise (`MissingDriver`)."""
+def outlets(wiring: Wiring, *, lacking: Callable[[Channel, MissingDriver], None] | None = None) -> Mapping[str, Outlet]:
+    """Return the outlets of a configuration, by id; raises `MissingDriver` where nobody is told what a channel lacks.
+
+    `lacking` is told of each channel that cannot be built for that reason, and the others are returned.
+    """
     found: dict[str, Outlet] = {}
     reading = Lock()
     for service in wiring.configuration.services.values():
         for channel in service.channels:
+            try:
+                notifier = _notifier(wiring, service, channel, reading)
+            except MissingDriver as error:
+                if lacking is None:
+                    raise
+                lacking(channel, error)
+                continue
             outlet = found.setdefault(channel.id, Outlet(channel.id, channel.name, channel.adapter))
-            outlet.subscriptions[service.name] = Subscription(
-                service, channel, _notifier(wiring, service, channel, reading)
-            )
+            outlet.subscriptions[service.name] = Subscription(service, channel, notifier)
     return found
 
 

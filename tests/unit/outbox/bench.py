@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -142,6 +143,25 @@ def _answer(error: PortError | None) -> Answer:
     return answer
 
 
+def failing(number: int, at: Instant, *, service: str = "app", text: str = "", reason: str = "") -> list[Fact]:
+    """Return the facts of a rotation that fails, the `number`-th of a log: that it started, and that it failed."""
+    started = e.RotationStarted(
+        service=service,
+        environment="default",
+        kind=Kind.ROTATION,
+        plan=Plan(Strategy.SINGLE, overlap=False),
+        version=f"v{number}",
+        login="app",
+        owner="host:1",
+    )
+    stream = UUID(int=number << 80, version=4)
+    cause = Cause(FAILURE.step, FAILURE.kind, text or FAILURE.message, FAILURE.hint)
+    return [
+        Fact(stream, 1, at, "ada", started, State.STAGING),
+        Fact(stream, 2, at, "ada", e.RotationFailed(cause, reason), State.FAILED),
+    ]
+
+
 class Bench:
     """One channel of two services."""
 
@@ -180,21 +200,7 @@ class Bench:
         for _ in range(count):
             self._rotations += 1
             when = Instant(self.clock.wall)
-            started = e.RotationStarted(
-                service=service,
-                environment="default",
-                kind=Kind.ROTATION,
-                plan=Plan(Strategy.SINGLE, overlap=False),
-                version=f"v{self._rotations}",
-                login="app",
-                owner="host:1",
-            )
-            stream = c.due_date_id(service, "default", str(self._rotations))
-            cause = Cause(FAILURE.step, FAILURE.kind, text or FAILURE.message, FAILURE.hint)
-            facts = [
-                Fact(stream, 1, when, "ada", started, State.STAGING),
-                Fact(stream, 2, when, "ada", e.RotationFailed(cause, reason), State.FAILED),
-            ]
+            facts = failing(self._rotations, when, service=service, text=text, reason=reason)
             found.append(self.log.append(facts)[-1].position)
         return found
 
