@@ -40,7 +40,9 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "webhook": "adapters.notifiers.webhook:ADAPTER",
         "apprise": "adapters.notifiers.apprise:ADAPTER",
     },
-    CHECK_GROUP: {},
+    CHECK_GROUP: {
+        "connection": "adapters.health.connection:ADAPTER",
+    },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 

@@ -42,7 +42,10 @@ COMMANDS = {
         "doctor:doctor",
         "Check stores, targets, log and state, and look for drift; with --repair, settle it.",
     ),
-    "adapters": ("machine:adapters", "List the kinds of targets, stores and channels that are installed."),
+    "adapters": (
+        "machine:adapters",
+        "List the kinds of targets, stores, channels and health checks that are installed.",
+    ),
     "completion": ("completion:completion", "Print the script that completes commands in your shell."),
 }
 """Name of a command, where it lives under adapters/cli, and what it does; the order is that of the help."""

@@ -39,7 +39,7 @@ def machine(session: Session, *, form: str) -> ExitCode:
 @shared_options
 @click.pass_obj
 def adapters(session: Session) -> ExitCode:
-    """List the kinds of targets, stores and channels that are installed."""
+    """List the kinds of targets, stores, channels and health checks that are installed."""
     from adapters import registry
 
     found: list[dict[str, Any]] = []
@@ -53,6 +53,9 @@ def adapters(session: Session) -> ExitCode:
     for name in registry.installed(registry.NOTIFIER_GROUP):
         channel = registry.notifier_adapter(name)
         found.append(_entry("channel", name, channel.summary, channel.extra, []))
+    for name in registry.installed(registry.CHECK_GROUP):
+        check = registry.check_adapter(name)
+        found.append(_entry("check", name, check.summary, check.extra, []))
     console = session.console
     if console.json:
         console.document("keyturn.adapters/1", {"adapters": found})

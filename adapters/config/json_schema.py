@@ -15,17 +15,19 @@ import msgspec.inspect as mi
 from adapters.config import describe
 from adapters.config.channels import PLURALS
 from adapters.config.convert import structure
-from adapters.config.schema import NAME_PATTERN, ChannelKeys, FileKeys, ServiceKeys, StoreKeys
+from adapters.config.schema import NAME_PATTERN, ChannelKeys, CheckKeys, FileKeys, ServiceKeys, StoreKeys
 from adapters.registry import (
+    CHECK_GROUP,
     NOTIFIER_GROUP,
     SHIPPED,
     STORE_GROUP,
     TARGET_GROUP,
+    check_adapter,
     notifier_adapter,
     store_adapter,
     target_adapter,
 )
-from engine.adapter import Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
+from engine.adapter import CheckAdapter, Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -38,18 +40,25 @@ def json_schema() -> dict[str, Any]:
     stores = [store_adapter(name) for name in SHIPPED[STORE_GROUP]]
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
     notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
-    return schema_for(stores, targets, notifiers)
+    checks = [check_adapter(name) for name in SHIPPED[CHECK_GROUP]]
+    return schema_for(stores, targets, notifiers, checks)
 
 
 def schema_for(
-    stores: list[StoreAdapter], targets: list[TargetAdapter], notifiers: list[NotifierAdapter]
+    stores: list[StoreAdapter],
+    targets: list[TargetAdapter],
+    notifiers: list[NotifierAdapter],
+    checks: list[CheckAdapter],
 ) -> dict[str, Any]:
     """Return the schema of files that use these adapters."""
     top = _object(FileKeys)
     top["properties"]["secretStores"] |= _entries([_entry(StoreKeys, adapter) for adapter in stores])
     services = [_entry(ServiceKeys, adapter) for adapter in targets]
     for service in services:
-        service["properties"]["rotation"]["properties"]["notifications"] |= _channels(notifiers)
+        rotation = service["properties"]["rotation"]["properties"]
+        rotation["notifications"] |= _channels(notifiers)
+        looks = next(each for each in rotation["health_checks"]["anyOf"] if "properties" in each)
+        looks["properties"]["checks"]["items"] = {"anyOf": [_entry(CheckKeys, adapter) for adapter in checks]}
     top["properties"]["services"] |= _entries(services)
     return {"$schema": DIALECT, "title": "keyturn.yaml", **top}
 
@@ -72,7 +81,7 @@ def _channels(notifiers: list[NotifierAdapter]) -> dict[str, Any]:
     return {"properties": kinds | lists}
 
 
-def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter) -> dict[str, Any]:
+def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter | CheckAdapter) -> dict[str, Any]:
     """Return the schema of an entry: the keys of every type, and the options of this one, side by side."""
     ours, theirs = _object(keys), _object(adapter.options)
     ours["properties"]["type"] = {"const": adapter.name, "description": adapter.summary}

@@ -17,15 +17,17 @@ from adapters.config.convert import structure
 from adapters.config.starter import starter
 from adapters.config.yaml_reader import ALIASES_MAX, BYTES_MAX, DEPTH_MAX, NODES_MAX
 from adapters.registry import (
+    CHECK_GROUP,
     NOTIFIER_GROUP,
     SHIPPED,
     STORE_GROUP,
     TARGET_GROUP,
+    check_adapter,
     notifier_adapter,
     store_adapter,
     target_adapter,
 )
-from engine.adapter import Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
+from engine.adapter import CheckAdapter, Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
 from engine.passwords import ALPHABETS, BITS_MIN
 from engine.plan import Strategy
 
@@ -61,6 +63,7 @@ def markdown() -> str:
     stores = [store_adapter(name) for name in SHIPPED[STORE_GROUP]]
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
     notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
+    checks = [check_adapter(name) for name in SHIPPED[CHECK_GROUP]]
     parts = [
         "<!-- Made by `make docs` from adapters/config and the options of the adapters; change it there. -->\n",
         _OPENING,
@@ -75,6 +78,8 @@ def markdown() -> str:
             "`rotation.notifications.KIND`", schema.ChannelKeys, note="The options of its kind stand beside these."
         ),
         *(part for adapter in notifiers for part in _channel(adapter)),
+        *_section("`health_checks.checks[]`", schema.CheckKeys, note="The options of its type stand beside these."),
+        *(part for adapter in checks for part in _check(adapter)),
         _strategies(targets),
         _alphabets(),
         _not_supported(),
@@ -117,7 +122,16 @@ def _channel(adapter: NotifierAdapter) -> Iterator[str]:
     yield from _options(f"`rotation.notifications.{adapter.name}`", note, adapter)
 
 
-def _options(title: str, note: str, adapter: StoreAdapter | TargetAdapter | NotifierAdapter) -> Iterator[str]:
+def _check(adapter: CheckAdapter) -> Iterator[str]:
+    kinds = f" For services of type {_words(sorted(adapter.kinds))}." if adapter.kinds else ""
+    extra = f" Needs the extra `{adapter.extra}`." if adapter.extra else ""
+    note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{kinds}{extra}"
+    yield from _options(f"`health_checks.checks[]` with `type: {adapter.name}`", note, adapter)
+
+
+def _options(
+    title: str, note: str, adapter: StoreAdapter | TargetAdapter | NotifierAdapter | CheckAdapter
+) -> Iterator[str]:
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
     for field in structure(adapter.options).fields:
         for inner in describe.nested(field.type):
@@ -228,6 +242,7 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.Rollback: "rotation.rollback",
     schema.Password: "rotation.password",
     schema.ChannelKeys: "rotation.notifications.KIND",
+    schema.HealthChecks: "rotation.health_checks",
 }
 
 

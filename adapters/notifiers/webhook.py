@@ -26,6 +26,7 @@ from engine.errors import PortError, Rejected, SinkGone
 from engine.notices import Notice
 from engine.notifier import Outgoing, Pace
 from engine.values import Instant
+from projections.notifications.documents import document
 from projections.notifications.samples import samples
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Webhook:
             content=content,
             content_type=self._content_type,
             further=(bodies.encoded(headers),) if headers else (),
-            readable=tuple(text for notice in notices for text in bodies.texts(bodies.document(notice))),
+            readable=tuple(text for notice in notices for text in bodies.texts(document(notice))),
         )
 
     def send(self, outgoing: Outgoing, *, key: str, thread: str = "") -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from engine.notices import Notice, NoticeKind
 from engine.values import SECOND
+from projections.notifications.documents import document
 from projections.notifications.words import digest_headline, headline
 from projections.times import to_text
 
@@ -37,38 +38,6 @@ _DSOPS_STATUS: Final = {
     NoticeKind.ROLLBACK_FAILED: "failure",
     NoticeKind.ROLLED_BACK: "rolled_back",
 }
-
-
-def document(notice: Notice) -> dict[str, Any]:
-    """Return a notice as `keyturn.notice/1`: the names of `keyturn.rotation/1` where it has them."""
-    cause = notice.cause
-    return {
-        "schema": "keyturn.notice/1",
-        "position": notice.position,
-        "kind": notice.kind.value,
-        "urgency": notice.urgency.value,
-        "text": headline(notice),
-        "at": to_text(notice.at),
-        "service": notice.service,
-        "environment": notice.environment,
-        "rotation_id": notice.rotation_id or None,
-        "strategy": notice.strategy or None,
-        "state": notice.state or None,
-        "version": notice.version,
-        "previous_version": notice.previous_version,
-        "actor": notice.actor or None,
-        "reason": notice.reason,
-        "automatic": notice.automatic,
-        "started_at": None if notice.started_at is None else to_text(notice.started_at),
-        "duration_seconds": None if notice.duration is None else notice.duration / SECOND,
-        "error": None
-        if cause is None
-        else {"step": cause.step, "kind": cause.kind, "message": cause.message, "hint": cause.hint},
-        "next": list(notice.next_steps),
-        "wave": notice.wave,
-        "until": None if notice.until is None else to_text(notice.until),
-        "channel": notice.channel or None,
-    }
 
 
 def dsops_status(notice: Notice) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from adapters.notifiers import webhook_bodies as bodies
 from adapters.templates import Template, TemplateFault, compile_template
 from engine.notices import Notice
+from projections.notifications.documents import document
 from projections.notifications.words import digest_headline
 
 TOKEN: Final = "token"  # noqa: S105 - a name in templates
@@ -122,7 +123,7 @@ def values(
     notices: Sequence[Notice], kept: Sequence[Notice], *, dropped: int, longest: int, in_json: bool
 ) -> Mapping[str, object]:
     """Return what stands for each of `NAMES`; of a digest only what all its notices share, its kind being `digest`."""
-    documents = [bodies.cut(bodies.document(notice), longest) for notice in kept]
+    documents = [bodies.cut(document(notice), longest) for notice in kept]
     full = [_of(notice) for notice in notices]
     one = {name: bodies.shared([each[name] for each in full]) for name in full[0]}
     found: dict[str, Any] = bodies.cut({name: _whole(text) for name, text in one.items()}, longest)
@@ -140,7 +141,7 @@ def values(
 
 
 def _of(notice: Notice) -> dict[str, str]:
-    said = bodies.document(notice)
+    said = document(notice)
     cause = notice.cause
     said |= {
         "status": bodies.dsops_status(notice),

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 import yaml
 
-from adapters.notifiers.webhook_bodies import document
 from adapters.notifiers.webhook_options import WebhookOptions
 from adapters.notifiers.webhook_templates import GO_NAMES, NAMES
 from engine.adapter import Duration, Reference
 from engine.notices import NoticeKind
+from projections.notifications.documents import document
 from tests.sinks import cloudevents
 from tests.unit.notifiers.drawn import of
 from tests.unit.notifiers.webhook_bench import webhook

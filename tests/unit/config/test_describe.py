@@ -68,7 +68,7 @@ def test_the_schema_is_json_of_the_dialect_that_editors_know() -> None:
 
 
 def test_the_schema_takes_a_reference_in_both_forms(plugin: Path) -> None:
-    made = schema_for([store_adapter("drawer")], [target_adapter("widget")], [])
+    made = schema_for([store_adapter("drawer")], [target_adapter("widget")], [], [])
     widget = made["properties"]["services"]["additionalProperties"]["oneOf"][0]
     assert "host" in widget["required"]
     login = widget["properties"]["admin_credentials"]["anyOf"][0]

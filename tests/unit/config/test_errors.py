@@ -97,6 +97,7 @@ IN_ROTATION: dict[type[msgspec.Struct], str] = {
     Verification: "verification: {{{key}: 1}}",
     Rollback: "rollback: {{{key}: true}}",
     Password: "password: {{{key}: true}}",
+    HealthChecks: "health_checks: {{{key}: true}}",
     ChannelKeys: "notifications: {{file: {{path: x, {key}: true}}}}",
 }
 
@@ -128,7 +129,6 @@ def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "health_checks",
         "canary",
         "rollout",
         "discovery",

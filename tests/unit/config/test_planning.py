@@ -46,6 +46,28 @@ KEYS: list[tuple[str, str, str, Any]] = [
     ("retry.attempts", "retry: {attempts: 7}", "effect_attempts", 7),
     ("retry.first", "retry: {first: 7s}", "retry_first", 7 * SECOND),
     ("retry.longest", "retry: {longest: 7s}", "retry_longest", 7 * SECOND),
+    (
+        "rollback.on_health_check_failure",
+        "rollback: {on_health_check_failure: false}",
+        "rollback_on_health_failure",
+        False,
+    ),
+    ("health_checks.enabled", "health_checks: {}", "checks", ("connection",)),
+    (
+        "health_checks.monitoring_period",
+        "health_checks: {monitoring_period: 7m}",
+        "monitoring_period",
+        420 * SECOND,
+    ),
+    ("health_checks.interval", "health_checks: {interval: 7s}", "monitoring_interval", 7 * SECOND),
+    ("health_checks.failure_threshold", "health_checks: {failure_threshold: 7}", "monitoring_failures", 7),
+    ("health_checks.inconclusive_threshold", "health_checks: {inconclusive_threshold: 7}", "monitoring_unknowns", 7),
+    (
+        "health_checks.checks",
+        "health_checks: {checks: [{type: connection, name: a}, {type: connection, name: b}]}",
+        "checks",
+        ("a", "b"),
+    ),
     ("keep_versions", "keep_versions: 7", "versions_kept", 7),
     ("attempt_window", "attempt_window: 7s", "attempt_window", 7 * SECOND),
 ]

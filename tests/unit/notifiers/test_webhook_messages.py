@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adapters.notifiers import webhook_bodies
 from adapters.notifiers.webhook_templates import GO_NAMES, NAMES
 from engine.credential_events import Cause
 from engine.errors import Rejected
 from engine.notices import Notice, NoticeKind
 from engine.notifier import Outgoing
+from projections.notifications.documents import document
 from projections.notifications.samples import samples
 from tests.sinks import cloudevents
 from tests.unit.notifiers.drawn import AT, notices, of
@@ -64,7 +64,7 @@ def test_a_notice_is_an_event_with_its_document(notice: Notice) -> None:
         "subject": notice.rotation_id,
         "time": "2026-09-21T14:13:20.000000Z",
         "datacontenttype": "application/json",
-        "data": webhook_bodies.document(notice),
+        "data": document(notice),
     }
     assert event["data"]["kind"] == notice.kind.value
 
@@ -166,8 +166,8 @@ def test_the_template_of_the_dsops_documentation_works_as_it_is(notice: Notice) 
 def test_every_name_is_filled_for_every_notice(notice: Notice) -> None:
     body = content(notice, payload_template=EVERYTHING)
     assert set(body) == set(NAMES)
-    assert body["events"] == [webhook_bodies.document(notice)]
-    assert (body["text"], body["count"], body["dropped"]) == (webhook_bodies.document(notice)["text"], 1, 0)
+    assert body["events"] == [document(notice)]
+    assert (body["text"], body["count"], body["dropped"]) == (document(notice)["text"], 1, 0)
 
 
 def test_the_names_of_go_stand_for_names_of_ours() -> None:

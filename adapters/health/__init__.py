@@ -1,0 +1,1 @@
+"""Health checks, one file a family; shared parts stand beside them."""
