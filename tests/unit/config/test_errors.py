@@ -13,6 +13,7 @@ from adapters.config.refused import REFUSED
 from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
+    HealthChecks,
     Password,
     Rollback,
     Rotation,
