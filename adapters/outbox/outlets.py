@@ -5,7 +5,7 @@ Rule: building an outlet opens no connection and reads no secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -60,10 +60,6 @@ class Outlet:
                 return None
             return found if found.takes(notice) else None
         return next((each for each in self.subscriptions.values() if each.takes(notice)), None)
-
-    def problems(self) -> Sequence[tuple[Channel, str]]:
-        """Return what is wrong with the options, a sentence each."""
-        return [(each.channel, problem) for each in self.subscriptions.values() for problem in each.notifier.validate()]
 
 
 def outlets(wiring: Wiring, *, lacking: Callable[[Channel, MissingDriver], None] | None = None) -> Mapping[str, Outlet]:

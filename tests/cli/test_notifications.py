@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.event_store.sqlite import SqliteEventLog
+from engine import channel_events as c
+from engine.credential_events import Cause
+from engine.facts import Fact
+from engine.values import Instant
 from projections.shapes import UNHEARD_TABLE
 from tests.cli.program import Folder
 
@@ -42,6 +47,16 @@ def age(folder: Folder) -> None:
     """Let an hour pass for the views: what was told a moment ago may still be on its way."""
     with closing(sqlite3.connect(folder.state / "views.db")) as views, views:
         views.execute(f"UPDATE {UNHEARD_TABLE} SET unheard_at = unheard_at - 3600000000")
+
+
+def _note(folder: Folder, channel: str, make: Callable[[str], c.ChannelEvent]) -> None:
+    """Take down a fact of a channel, as another process would."""
+    with SqliteEventLog(folder.state / "events.db") as log:
+        channels = folder.wiring().configuration.services["app-db"].channels
+        name = next(each.id for each in channels if each.name == channel)
+        stream = log.stream(c.channel_id(name))
+        at = Instant(stream[-1].at + 1)
+        log.append([Fact(c.channel_id(name), len(stream) + 1, at, "eve", make(name))])
 
 
 # --- what is told ---------------------------------------------------------------------------------------
@@ -164,7 +179,9 @@ def test_a_test_that_is_taken_has_what_waits_sent(folder: Folder) -> None:
 def test_replay_sends_again_what_was_given_up(folder: Folder) -> None:
     tell(folder)
     folder.ok("rotate", "app-db")
-    _note_given_up(folder)
+    position = told(folder)[-1]["position"]
+    cause = Cause("notify", "rejected", "it says no", "Look.")
+    _note(folder, "file", lambda name: c.NotificationGivenUp(name, (position,), 1, cause))
     listed = outbox(folder)
     assert [(each["state"], each["kind"]) for each in listed["notices"]] == [("given_up", "completed")]
     (folder.path / "told.jsonl").unlink()
@@ -173,24 +190,6 @@ def test_replay_sends_again_what_was_given_up(folder: Folder) -> None:
     assert kinds(folder) == ["completed"]
     assert outbox(folder)["notices"] == []
     assert [each["state"] for each in outbox(folder, "--all")["notices"]] == ["delivered", "delivered"]
-
-
-def _note_given_up(folder: Folder) -> None:
-    """Take down, as if the sink had refused it, that the last notice was given up."""
-    from adapters.event_store.sqlite import SqliteEventLog
-    from engine import channel_events as c
-    from engine.credential_events import Cause
-    from engine.facts import Fact
-    from engine.values import Instant
-
-    with SqliteEventLog(folder.state / "events.db") as log:
-        name = folder.wiring().configuration.services["app-db"].channels[0].id
-        stream = log.stream(c.channel_id(name))
-        last = stream[-1].body
-        assert isinstance(last, c.NotificationDelivered)
-        cause = Cause("notify", "rejected", "it says no", "Look.")
-        event = c.NotificationGivenUp(name, last.positions, 1, cause)
-        log.append([Fact(c.channel_id(name), len(stream) + 1, Instant(stream[-1].at + 1), "eve", event)])
 
 
 def test_two_commands_at_once_tell_each_thing_once(folder: Folder) -> None:
@@ -369,7 +368,7 @@ def test_doctor_tells_how_each_channel_stands(folder: Folder) -> None:
     assert "it is not there" in shown
 
 
-def test_a_secret_in_the_reason_leaves_on_no_channel(folder: Folder, tmp_path: Path) -> None:
+def test_a_secret_in_the_reason_leaves_on_no_channel(folder: Folder) -> None:
     """Somebody pastes the live password into --reason: the message is blocked, and the outbox says why."""
     tell(folder, "{file: [{path: a.jsonl}, {path: b.jsonl, name: other}]}")
     folder.settled("app-db")
@@ -383,3 +382,38 @@ def test_a_secret_in_the_reason_leaves_on_no_channel(folder: Folder, tmp_path: P
     assert blocked
     assert all("stands in it" in each["reason"] for each in blocked)
     assert live not in json.dumps(blocked)
+
+
+def test_a_channel_that_is_disabled_is_said_everywhere_until_a_test_is_taken(folder: Folder) -> None:
+    """What waits meanwhile is sent then; the other channel is told of it."""
+    tell(folder, "{file: [{path: told.jsonl}, {path: other.jsonl, name: other}]}")
+    folder.ok("rotate", "app-db")
+    _note(folder, "file", lambda name: c.ChannelDisabled(name, Cause("notify", "sink_gone", "it was deleted", "Look.")))
+    folder.run("rollback", "app-db", "--yes")
+    folder.ok("rotate", "app-db")
+    assert kinds(folder) == ["started", "completed"]
+    assert "undelivered" in kinds(folder, "other.jsonl")
+    states = {each["channel"].partition("-")[0]: each for each in outbox(folder)["channels"]}
+    assert (states["file"]["state"], states["other"]["state"]) == ("disabled", "ok")
+    assert states["file"]["waiting"] > 0
+    assert "is disabled: it was deleted" in folder.ok("notify", "outbox").err
+    done = folder.run("doctor")
+    assert "it is disabled: it was deleted" in done.out + done.err
+    assert "is enabled again" in folder.ok("notify", "test", "app-db/file").out
+    told_of = [kind for kind in kinds(folder, "other.jsonl") if kind != "undelivered"]
+    assert [kind for kind in kinds(folder) if kind != "failed"] == told_of
+
+
+def test_the_outbox_of_one_channel_and_everything_in_it(folder: Folder) -> None:
+    tell(folder, "{file: [{path: told.jsonl}, {path: other.jsonl, name: other}]}")
+    folder.ok("rotate", "app-db")
+    document = outbox(folder, "--channel", "other", "--all")
+    assert [each["channel"].partition("-")[0] for each in document["channels"]] == ["other"]
+    assert [(each["state"], each["kind"]) for each in document["notices"]] == [
+        ("delivered", "started"),
+        ("delivered", "completed"),
+    ]
+    shown = folder.ok("notify", "outbox", "--all").out
+    assert "Rotation of default/app-db started" in shown
+    assert "CHANNEL" in shown
+    assert "Rotation of default/app-db started" not in folder.ok("notify", "outbox").out
