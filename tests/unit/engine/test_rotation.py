@@ -213,6 +213,7 @@ def test_marks_of_an_attempt_are_never_taken_off() -> None:
     assert then(closed, e.AttemptClosed(1)).attempts == closed.attempts
     assert then(closed, e.OrphanRevoked(2)).attempts == closed.attempts
     assert then(begun, e.OrphanRevoked(1)).attempts == (attempt(1, settled=True),)
+    assert then(begun, e.AttemptClosed(1)).attempts == (attempt(1, closed=True),)
 
 
 def test_logins_that_were_tried_are_kept_with_their_time() -> None:
