@@ -154,3 +154,14 @@ def test_a_destroyed_version_is_forgotten_and_cannot_be_gone_back_to() -> None:
     after = fold(current("v1"), current("v2"), current("v3"), e.VersionDestroyed("v1"))
     assert [v.id for v in after.known] == ["v2", "v3"]
     assert ids(after.lineage) == ["v2", "v3"]
+
+
+def test_a_rotation_that_passes_the_one_that_waits_leaves_it_in_its_place() -> None:
+    """Going back is urgent; the turn of the other comes after it."""
+    assert fold(e.RotationQueued(OTHER, "app-db", "production"), opened("v1")).queued == OTHER
+
+
+def test_what_may_be_in_force_is_known_with_its_login() -> None:
+    assert fold(opened("v1")).strays == (Version("v1", "app"),)
+    assert fold(e.CurrentChanged(ROTATION, "v1", None)).current == Version("v1", "")
+    assert fold().environment == "production"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from engine import events as e
 from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Fenced, Rejected, Unavailable
 from engine.facts import Fact
+from engine.forward import jitter
 from engine.machine import State
 from engine.performance import Performance, facts_of, noted_facts
 from engine.plan import LoginBudget, Strategy
@@ -253,3 +255,13 @@ def test_a_value_that_the_target_made_is_stored_before_it_may_be_revoked_as_lost
     (attempt,) = [each for each in rotation.attempts if each.version == rotation.candidate and each.login]
     (staged,) = [call for call in bench.calls if call.name == "store.stage"]
     assert staged.kwargs["deadline"] == attempt.deadline
+
+
+def test_jitter_is_less_than_one_whatever_is_drawn() -> None:
+    class Full:
+        def draw(self, count: int) -> bytes:
+            return b"\xff" * count
+
+    bench = Bench()
+    performance = Performance(replace(bench.world(), entropy=Full()), bench.rotation(bench.start()))
+    assert 0.99 < jitter(performance) < 1

@@ -121,6 +121,8 @@ def test_a_remark_leaves_the_state_and_its_counts() -> None:
     later = then(tired, e.Published("dotenv:A", "v2"))
     assert (later.state, later.failures, later.entered, later.version) == (State.PROMOTING, 3, 4, 8)
     assert later.published == ("dotenv:A",)
+    assert later.reached == ("dotenv:A",)
+    assert then(tired, e.Published("dotenv:A", "v1")).reached == (), "it has the version of before again"
 
 
 def test_promotion_that_has_begun_is_never_forgotten() -> None:
@@ -140,6 +142,7 @@ def test_promotion_that_has_begun_is_never_forgotten() -> None:
         (e.RotationFailed(CAUSE), State.FAILED, True),
         (e.RollbackFailed(CAUSE), State.ROLLBACK_FAILED, False),
         (e.GraceEnded(), State.RETIRING, False),
+        (e.PreviousRestored(), State.VERIFYING_ROLLBACK, False),
     ],
 )
 def test_a_rotation_that_is_over_has_an_end(body: e.RotationEvent, state: State, *, ended: bool) -> None:
@@ -213,6 +216,7 @@ def test_marks_of_an_attempt_are_never_taken_off() -> None:
     assert then(closed, e.AttemptClosed(1)).attempts == closed.attempts
     assert then(closed, e.OrphanRevoked(2)).attempts == closed.attempts
     assert then(begun, e.OrphanRevoked(1)).attempts == (attempt(1, settled=True),)
+    assert then(begun, e.AttemptClosed(1)).attempts == (attempt(1, closed=True),)
 
 
 def test_logins_that_were_tried_are_kept_with_their_time() -> None:

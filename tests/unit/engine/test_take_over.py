@@ -127,3 +127,17 @@ def test_after_a_first_rotation_that_was_taken_back_the_next_completes(*, shows:
     assert (bench.held.current, bench.credential.current is not None) == (None, shows)
     second = bench.rotate()
     assert (second.state, second.label, bench.held.current) == (State.COMPLETED, None, second.candidate)
+
+
+def test_a_login_is_looked_at_once_before_it_is_changed() -> None:
+    bench = Bench(Strategy.DUAL, known=False)
+    bench.until("verifying", bench.start())
+    assert bench.asked("target") == ["target.probe", "target.apply"]
+
+
+def test_a_given_value_that_is_in_force_already_was_applied_by_no_attempt() -> None:
+    bench = Bench()
+    assert bench.initial is not None
+    ended = bench.rotate(given=bench.initial.secret)
+    (applied,) = bench.bodies(ended.id, e.CandidateApplied)
+    assert (applied.attempt, applied.observed) == (0, "probe")

@@ -10,7 +10,7 @@ from engine import events as e
 from engine.errors import IllegalCommand, Rejected, Uncertain
 from engine.machine import State
 from engine.plan import Strategy
-from engine.values import Instant
+from engine.values import CredentialValue, Instant, Secret
 from tests.unit.engine.bench import HOUR, PATH, Bench, Died, Step, dies_after, fails, works
 
 SHOWS = MemoryOptions(shows_restorable=True)
@@ -83,3 +83,22 @@ def test_where_the_store_calls_nothing_current_going_back_changes_nothing_of_tha
     assert bench.rotate().state is State.ROLLED_BACK
     assert (bench.held.current, bench.target.accepts(old)) == (None, True)
     assert bench.noted(e.CurrentChanged) == changed
+
+
+@pytest.mark.parametrize(
+    ("known", "now", "told"),
+    [
+        (True, "v9", "calls v9 current, and called v0-initial so when it began"),
+        (True, "", "calls nothing current, and called v0-initial so when it began"),
+        (False, "v9", "calls v9 current, and called nothing so when it began"),
+    ],
+)
+def test_a_label_that_moved_before_anything_was_done_is_told(*, known: bool, now: str, told: str) -> None:
+    bench = Bench(Strategy.DUAL, known=known)
+    rotation_id = bench.start()
+    bench.store = MemoryStore()
+    if now:
+        bench.store.promote(PATH, now, CredentialValue("app", Secret("canary-by-hand")), expected=None)
+    standing = bench.drive(rotation_id, patience=lambda rotation, wait: False)
+    assert standing.cause is not None
+    assert (standing.state, standing.cause.message) == (State.STAGING, f"staging the candidate: the store {told}.")
