@@ -21,3 +21,6 @@ CHANNELS_TABLE = "notices_channels"
 UNHEARD_TABLE = "notices_credentials"
 UNHEARD_AFTER = 60_000_000
 """How long a critical notice may be on its way, in microseconds, before people are told that it reached nobody."""
+
+METRICS = "metrics"
+METRICS_SCHEMA = 1
