@@ -35,6 +35,7 @@ COMMANDS = {
         "Rehearse rotations of a service or a strategy in a simulated world that goes wrong; touches nothing.",
     ),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),
+    "metrics": ("metrics:metrics", "Print the metrics for Prometheus, write them to a file, or push them."),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
     "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),
     "doctor": (

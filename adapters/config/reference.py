@@ -228,6 +228,8 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.Rollback: "rotation.rollback",
     schema.Password: "rotation.password",
     schema.ChannelKeys: "rotation.notifications.KIND",
+    schema.Metrics: "metrics",
+    schema.Prometheus: "metrics.prometheus",
 }
 
 

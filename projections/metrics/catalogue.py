@@ -177,3 +177,59 @@ METRICS: Final = (
 
 LABELS: Final = frozenset({"le", *(label for metric in METRICS for label in metric.labels)})
 """The names of labels that are taken, so that a configured label cannot be called so."""
+
+# --- by the names of dsops -------------------------------------------------------------------------------
+
+# Names, labels and buckets are those that dsops registers; of the verification's duration and of dropped notifications
+# it documents the names only. `dsops_health_check_status` has no source yet.
+
+DSOPS_BOUNDS: Final = (1, 5, 10, 30, 60, 120)
+
+DSOPS_STARTED: Final = Metric(
+    "dsops_rotation_started_total",
+    Form.COUNTER,
+    "keyturn_rotations_started_total by another name.",
+    ("service", "environment", "strategy"),
+)
+DSOPS_COMPLETED: Final = Metric(
+    "dsops_rotation_completed_total",
+    Form.COUNTER,
+    "Rotations that ended: success where the new version is in force, failure where they failed or went back.",
+    ("service", "environment", "status"),
+)
+DSOPS_DURATION: Final = Metric(
+    "dsops_rotation_duration_seconds",
+    Form.HISTOGRAM,
+    "keyturn_rotation_active_duration_seconds by service: without waiting for a person, or for a grace period.",
+    ("service",),
+    DSOPS_BOUNDS,
+)
+DSOPS_ROLLBACKS: Final = Metric(
+    "dsops_rollback_total", Form.COUNTER, "keyturn_rollbacks_total by another name.", ("service", "type")
+)
+DSOPS_VERIFICATION: Final = Metric(
+    "dsops_verification_duration_seconds",
+    Form.HISTOGRAM,
+    "keyturn_verification_duration_seconds by service.",
+    ("service",),
+    DSOPS_BOUNDS,
+)
+DSOPS_DROPPED: Final = Metric(
+    "dsops_notifications_dropped_total",
+    Form.COUNTER,
+    "keyturn_notifications_dropped_total by another name.",
+    ("channel",),
+)
+
+ALIASES: Final = (
+    DSOPS_STARTED,
+    DSOPS_COMPLETED,
+    DSOPS_DURATION,
+    DSOPS_ROLLBACKS,
+    DSOPS_VERIFICATION,
+    DSOPS_DROPPED,
+)
+"""Every alias, in the order of an exposition."""
+
+ALIAS_LABELS: Final = frozenset(label for metric in ALIASES for label in metric.labels)
+"""The names of labels that aliases take."""

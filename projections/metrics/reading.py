@@ -104,7 +104,7 @@ def distributions(
 def _distribution(parts: Mapping[str, int], bounds: tuple[int, ...]) -> Distribution:
     """Add buckets up, so that each holds those below it as well."""
     observed = {float(bucket): count for bucket, count in parts.items() if bucket != SUM}
-    cumulated = [(str(bound), sum(n for up_to, n in observed.items() if up_to <= bound)) for bound in bounds]
+    cumulated = [(str(float(bound)), sum(n for up_to, n in observed.items() if up_to <= bound)) for bound in bounds]
     return Distribution((*cumulated, (INFINITE, sum(observed.values()))), parts.get(SUM, 0) / SECOND)
 
 

@@ -145,5 +145,5 @@ def _entered(stream: list[Fact], after: Fact) -> int:
 
 def distribution(metric: catalogue.Metric, lengths: list[int]) -> Distribution:
     """Return a histogram of lengths, bucket by bucket."""
-    buckets = [(str(bound), sum(length <= bound * SECOND for length in lengths)) for bound in metric.bounds]
+    buckets = [(f"{bound}.0", sum(length <= bound * SECOND for length in lengths)) for bound in metric.bounds]
     return Distribution((*buckets, ("+Inf", len(lengths))), sum(lengths) / SECOND)

@@ -247,7 +247,7 @@ def test_a_clock_that_is_set_back_measures_nothing() -> None:
     story.move(e.RotationFailed(REFUSED))
     story.facts[-2] = replace(story.facts[-2], at=Instant(0))
     found = metrics_of(story)["keyturn_rotation_duration_seconds"].distributions["single", "failed"]
-    assert (found.sum, found.buckets[0]) == (0, ("1", 1))
+    assert (found.sum, found.buckets[0]) == (0, ("1.0", 1))
 
 
 # --- the names of dsops ----------------------------------------------------------------------------------
@@ -269,9 +269,9 @@ def test_the_aliases_add_up_the_same_numbers() -> None:
     assert found["dsops_rollback_total"].values == {("app-db", "automatic"): 1}
     assert found["dsops_notifications_dropped_total"].values == {("ops",): 2}
     lasted = found["dsops_rotation_duration_seconds"].distributions["app-db",]
-    assert [bound for bound, _ in lasted.buckets] == ["1", "5", "10", "30", "60", "120", "+Inf"]
+    assert [bound for bound, _ in lasted.buckets] == ["1.0", "5.0", "10.0", "30.0", "60.0", "120.0", "+Inf"]
     active = ours["keyturn_rotation_active_duration_seconds"].distributions.values()
     assert lasted.sum == pytest.approx(sum(each.sum for each in active))
     assert lasted.buckets[-1] == ("+Inf", 4)
     assert found["dsops_verification_duration_seconds"].distributions["app-db",].buckets[-1] == ("+Inf", 3)
-    assert set(found) == {metric.name for metric in aliases.ALIASES}
+    assert set(found) == {metric.name for metric in catalogue.ALIASES}
