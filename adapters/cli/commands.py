@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),
+    "metrics": ("metrics:metrics", "Print the metrics for Prometheus, write them to a file, or push them."),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
     "machine": ("machine:machine", "Print the state machine of a rotation: states, events, and what each leads to."),
     "doctor": (

@@ -73,7 +73,8 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "config check",
         "file, ok, problems [{file, line, column, key, message, hint}], notes (likewise)",
     ),
-    "keyturn.effective/1": ("config show", "version, state, lease, secretStores, services"),
+    "keyturn.effective/1": ("config show", "version, state, lease, metrics, secretStores, services"),
+    "keyturn.metrics/1": ("metrics", "metrics [{name, type, help, samples [{name, labels, value}]}]"),
     "keyturn.doctor/1": (
         "doctor",
         (

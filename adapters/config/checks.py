@@ -13,12 +13,13 @@ import msgspec
 
 from adapters.config.model import Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
-from adapters.config.schema import NAME_PATTERN, Password, Rotation
+from adapters.config.schema import NAME_PATTERN, Metrics, Password, Rotation
 from adapters.registry import store_adapter
 from engine.adapter import Duration, Reference, TargetAdapter
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
 from engine.plan import Strategy
 from engine.values import SECOND
+from projections.metrics import catalogue
 
 OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.ISSUE})
 """The strategies with which the old version stays valid beside the new one."""
@@ -29,6 +30,16 @@ LEASE_MIN: Final = Duration(2 * SECOND)
 LEASE_MAX: Final = Duration(3600 * SECOND)
 """Nothing needs more: a thread renews, so that no step is too long for a lease."""
 
+LABELS_MAX: Final = 16
+"""Labels that a configuration may give; every series carries them."""
+
+LABEL_LENGTH_MAX: Final = 128
+"""Characters of the value of a label."""
+
+PUSHED: Final = frozenset({"job", "instance"})
+"""Labels that Prometheus and its push gateway give, by whom the series come from."""
+
+_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NAME: Final = re.compile(NAME_PATTERN)
 _USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
 _NOTHING: Final = Duration(0)
@@ -66,6 +77,24 @@ def check_lease(lease: Duration, report: Report) -> None:
     elif lease.microseconds > LEASE_MAX.microseconds:
         message = "a process that stands still would keep what it drives for all of this."
         report.error(("lease",), message, f"Give it {LEASE_MAX} at most; a step may take longer than the lease.")
+
+
+def check_metrics(metrics: Metrics, report: Report) -> None:
+    """Report labels that Prometheus does not take, or that a metric has already."""
+    path: KeyPath = ("metrics", "prometheus", "labels")
+    labels = metrics.prometheus.labels
+    taken = catalogue.LABELS | PUSHED | (catalogue.ALIAS_LABELS if metrics.compat == "dsops" else frozenset())
+    if len(labels) > LABELS_MAX:
+        report.error(path, f"{LABELS_MAX} labels at most are expected.", "Every series carries them.")
+    for name, value in labels.items():
+        if not _LABEL.fullmatch(name) or name.startswith("__"):
+            hint = "It is made of letters, digits and _, no digit first, and does not begin with __."
+            report.error((*path, name), "this cannot be the name of a label.", hint)
+        elif name in taken:
+            report.error((*path, name), "metrics have a label of this name.", "Call it otherwise.")
+        if not 0 < len(value) <= LABEL_LENGTH_MAX or not value.isprintable():
+            message = f"1 to {LABEL_LENGTH_MAX} printable characters are expected."
+            report.error((*path, name), message)
 
 
 def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:

@@ -59,12 +59,15 @@ def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
     state = given.get("state")
     lease = made.lease if isinstance(made, FileKeys) else FileKeys(version=1).lease
     checks.check_lease(lease, report)
+    metrics = made.metrics if isinstance(made, FileKeys) else FileKeys(version=1).metrics
+    checks.check_metrics(metrics, report)
     return Configuration(
         path=path,
         state=_state(state, path.parent, report) if isinstance(state, str) else None,
         stores=stores,
         services=services,
         lease=lease.microseconds,
+        metrics=metrics,
         problems=tuple(report.notes),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from adapters.config.problems import KeyPath, Problem
-from adapters.config.schema import Credential, Publish, Rotation
+from adapters.config.schema import Credential, Metrics, Publish, Rotation
 from adapters.config.templates import GO_NAMES, PublishTemplate
 from engine.adapter import Reference
 from engine.plan import Strategy
@@ -104,6 +104,8 @@ class Configuration:
     services: Mapping[str, Service]
     lease: Microseconds
     """How long a process that stands still keeps what it drives."""
+    metrics: Metrics
+    """What is exposed beside the metrics themselves."""
     problems: tuple[Problem, ...] = ()
     """What is legal and still worth knowing; whatever is wrong is raised as `ConfigInvalid` instead."""
 

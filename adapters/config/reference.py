@@ -243,6 +243,8 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.Password: "rotation.password",
     schema.ChannelKeys: "rotation.notifications.KIND",
     schema.HealthChecks: "rotation.health_checks",
+    schema.Metrics: "metrics",
+    schema.Prometheus: "metrics.prometheus",
 }
 
 

@@ -20,13 +20,13 @@ _SCHEDULE: Final = (
 _HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
 _APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
 _GROUPS: Final = "services are rotated one by one"
-_METRICS: Final = "there is no metrics endpoint yet; `keyturn status --json` has the figures"
+_METRICS: Final = "metrics are those of the whole installation; they stand in `metrics` at the top"
+_SERVE: Final = "nothing listens yet; `keyturn metrics` prints the metrics, or hands them on with --textfile or --push"
 _TARGET_TIME: Final = "timeouts stand in `rotation.verification.timeout` and `rotation.attempt_window`"
 
 _TOP: Final = {
     "service_groups": _GROUPS,
     "rotation_groups": _GROUPS,
-    "metrics": _METRICS,
     "notifications": _NOTIFY,
     "envs": "variables are handed to programs by `keyturn exec SERVICE --map NAME=password -- COMMAND`",
     "policies": "policy stands in the `rotation` of each service",
@@ -88,6 +88,13 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "type": "the key that the channel stands under is its kind",
         "enabled": "leave the channel out to have it told nothing",
     },
+    schema.Metrics: {
+        "enabled": _SERVE,
+        "port": _SERVE,
+        "path": _SERVE,
+        "labels": "labels stand in `metrics.prometheus`",
+    },
+    schema.Prometheus: {"enabled": _SERVE, "port": _SERVE, "path": _SERVE},
     schema.Password: {"allow_weak": "say why in `allow_weak_reason`"},
 }
 """Where a key is refused, the key, and the reason; the reason completes "not supported by this version: …"."""

@@ -250,6 +250,22 @@ class StoreKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The kind of store; its options stand beside this key."""
 
 
+class Prometheus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How metrics are exposed to Prometheus."""
+
+    labels: dict[str, str] = {}
+    """Labels that every series gets, such as `team: platform`; with `keyturn metrics --push` they name its group."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metrics of `keyturn metrics`."""
+
+    prometheus: Prometheus = Prometheus()
+    """How they are exposed."""
+    compat: Literal["dsops"] | None = None
+    """`dsops`: expose them under the names of dsops as well, so that its dashboards go on."""
+
+
 class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file as a whole."""
 
@@ -261,6 +277,8 @@ class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a process that is stopped keeps a rotation that it drives, before another one may take it over: `2s` \
 to `1h`. One that works keeps it however long a step takes, because a thread of it renews the lease four times over; \
 one that died loses it at once."""
+    metrics: Metrics = Metrics()
+    """The metrics."""
     secretStores: dict[str, Any] = {}  # noqa: N815 - the key as it is written
     """The stores by name."""
     services: dict[str, Any] = {}

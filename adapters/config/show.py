@@ -22,6 +22,7 @@ def effective(configuration: Configuration) -> dict[str, Any]:
         "version": 1,
         "state": None if configuration.state is None else str(configuration.state),
         "lease": str(Duration(configuration.lease)),
+        "metrics": describe.plain(configuration.metrics),
         "secretStores": stores,
         "services": {service.name: _service(service) for service in configuration.services.values()},
     }

@@ -47,6 +47,7 @@ COMMAND_OPTIONS = {
     "secret get": {"--version", "--field", "--reveal"},
     "secret put": {"--username", "--value-file", "--dry-run"},
     "exec": {"--map"},
+    "metrics": {"--textfile", "--push", "--format"},
     "audit verify": set(),
     "audit export": set(),
     "machine": {"--format"},
@@ -61,6 +62,7 @@ SHARED_OPTIONS = {"--config", "--state", "--actor", "--json", "--no-color", "-v"
 CHOICES = {
     ("rotate", "--on-conflict"): ["reject", "queue", "replace", "concurrent"],
     ("secret get", "--field"): ["username", "password", "url"],
+    ("metrics", "--format"): ["text", "openmetrics"],
     ("machine", "--format"): ["mermaid", "table", "json"],
     ("simulate", "--strategy"): ["single", "alternating", "dual", "issue", "script"],
 }

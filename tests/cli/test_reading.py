@@ -322,6 +322,7 @@ def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> Non
         "keyturn.event/1": ("audit", "export"),
         "keyturn.config/1": ("config", "check"),
         "keyturn.effective/1": ("config", "show"),
+        "keyturn.metrics/1": ("metrics",),
         "keyturn.doctor/1": ("doctor",),
         "keyturn.machine/1": ("machine",),
         "keyturn.simulation/1": ("simulate", "--strategy", "dual", "--runs", "2"),

@@ -14,7 +14,9 @@ from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
     HealthChecks,
+    Metrics,
     Password,
+    Prometheus,
     Rollback,
     Rotation,
     ServiceKeys,
@@ -91,6 +93,8 @@ def test_an_unknown_key_of_a_service_may_have_meant_an_option_of_its_type() -> N
 
 IN_FILE: dict[type[msgspec.Struct], str] = {
     FileKeys: "version: 1\n{key}: {{}}\n",
+    Metrics: "version: 1\nmetrics: {{{key}: 1}}\n",
+    Prometheus: "version: 1\nmetrics: {{prometheus: {{{key}: 1}}}}\n",
     StoreKeys: "version: 1\nsecretStores: {{held: {{type: memory, {key}: 1}}}}\n",
 }
 IN_ROTATION: dict[type[msgspec.Struct], str] = {
@@ -121,7 +125,7 @@ def test_what_this_version_does_not_do_is_refused_by_name(section: type[msgspec.
 
 @pytest.mark.parametrize(
     "key",
-    ["service_groups", "metrics", "envs", "notifications", "policies", "transforms"],
+    ["service_groups", "envs", "notifications", "policies", "transforms"],
 )
 def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
     assert key in REFUSED[FileKeys]

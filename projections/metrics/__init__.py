@@ -1,0 +1,1 @@
+"""The log in numbers: what is counted and measured, exact over restarts, crashes and short commands."""
