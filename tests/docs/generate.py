@@ -7,13 +7,15 @@ its function returns, so a page cannot fall behind.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from adapters.cli import reference as command_line
 from adapters.config import reference
 from engine import machine
+from engine.plan import Strategy
+from projections.metrics import catalogue
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -55,6 +57,46 @@ The rotation is over, and its credential free for another one, in {ended}.
 """
 
 
+def metrics_page() -> str:
+    """Return docs/reference/metrics.md: every metric with its labels, and what each label may be."""
+    bounds = ", ".join(map(str, catalogue.LONG))
+    return f"""{_NOTICE.format(source="projections/metrics/catalogue.py")}
+# Metrics
+
+What `keyturn metrics` exposes; [the how-to](../how-to/monitor-with-prometheus.md) tells how Prometheus gets it. Labels
+of the configuration (`metrics.prometheus.labels`) stand beside these.
+
+{_metrics_table(catalogue.METRICS)}
+| label | takes |
+|---|---|
+| `service`, `env` | a service and its environment, as in the configuration |
+| `strategy` | as planned: {_codes(Strategy)} |
+| `outcome` | {_codes(catalogue.OUTCOMES)} |
+| `state` | {_codes(catalogue.OPEN)} |
+| `type` | {_codes(catalogue.ROLLBACK_TYPES)} |
+| `channel` | a channel by its name in the log, which `keyturn notify outbox` lists |
+| `result` | of notices {_codes(catalogue.RESULTS)}; of verifications `verified`, `failed` |
+| `event` | the name of an event, without its number |
+
+Buckets of histograms, in seconds: {bounds}.
+
+## The names of dsops
+
+Exposed as well with `metrics.compat: dsops`. `status` is `success` or `failure`. The buckets are
+{", ".join(map(str, catalogue.DSOPS_BOUNDS))}.
+
+{_metrics_table(catalogue.ALIASES)}"""
+
+
+def _metrics_table(metrics: Iterable[catalogue.Metric]) -> str:
+    rows = [f"| `{each.name}` | {each.form.value} | {_codes(each.labels)} | {each.help} |" for each in metrics]
+    return "\n".join(["| metric | type | labels | |", "|---|---|---|---|", *rows, ""])
+
+
+def _codes(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 def cli_page() -> str:
     """Return docs/reference/cli.md."""
     return f"{_NOTICE.format(source='adapters/cli')}\n{command_line.markdown()}"
@@ -70,6 +112,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "docs/reference/configuration.md": reference.markdown,
     "docs/reference/errors.md": errors_page,
     "docs/reference/machine.md": machine_page,
+    "docs/reference/metrics.md": metrics_page,
 }
 """Path of a page from the root, and what makes it."""
 
