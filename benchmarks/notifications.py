@@ -68,16 +68,15 @@ def rows() -> Iterator[Row]:
         with sink() as wrap:
             taken = _latencies(wrap)
         p95 = quantiles(taken, n=20)[-1]
-        yield Row(f"event to accepted by {name}, median of {EVENTS:,}", "ms", median(taken))
-        yield Row(f"event to accepted by {name}, p95", "ms", p95, None, Goal(at_most=1_000))
-    for name, faults in (("of a second", "lose_apply_reply"), ("as quick as it can be", "")):
+        yield Row(f"to {name}, median of {EVENTS:,} events", "ms", median(taken))
+        yield Row(f"to {name}, p95", "ms", p95, None, Goal(at_most=1_000))
+    for name, faults in (("rotation of 1 s", "lose_apply_reply"), ("quick rotation", "")):
         none, well, hanging = _rotations(faults)
         goal = Goal(at_most=1.01, of_ratio=True) if faults else None
-        steps = "steps of a rotation"
-        yield Row(f"{steps} {name}, {SINKS} sinks hang (raw: none)", "ms", hanging.steps, none.steps, goal)
-        yield Row(f"{steps} {name}, {SINKS} sinks are well (raw: none)", "ms", well.steps, none.steps)
+        yield Row(f"{name}, {SINKS} sinks hang (raw: no sinks)", "ms", hanging.steps, none.steps, goal)
+        yield Row(f"{name}, {SINKS} sinks are well (raw: no sinks)", "ms", well.steps, none.steps)
         held = (hanging.command - none.command) / 1_000
-        yield Row("the command ends later when all sinks hang", "s", held, None, Goal(at_most=FLUSH_SECONDS_MAX))
+        yield Row(f"{name}, its command ends later when sinks hang", "s", held, None, Goal(at_most=FLUSH_SECONDS_MAX))
 
 
 # --- from the event to the sink ---------------------------------------------------------------------------

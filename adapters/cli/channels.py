@@ -38,7 +38,11 @@ def findings(session: Session) -> Iterator[Finding]:
             unheard = queries.unheard(rows, before=Instant(now - UNHEARD_AFTER))
     for name in outlets:
         yield _of_channel(name, states.get(name))
+    services = session.configuration.services.values()
+    told = {f"{each.environment}/{each.name}" for each in services if each.channels}
     for concern in unheard:
+        if concern.credential not in told:
+            continue
         message = f"nobody was told what happened to {concern.credential} (event #{concern.unheard})"
         hint = "keyturn notify outbox tells why; with --replay it is sent again."
         yield Finding("notifications", Severity.FAIL, message, hint)

@@ -122,9 +122,13 @@ class _Fold:
             self._take_down(Concern(notice.credential), put)
         elif notice.kind is not NoticeKind.UNDELIVERED and (notice.is_critical or notice.kind in TROUBLING):
             concern = replace(self._concern(notice.credential, rows), troubled=True)
-            if notice.is_critical:
+            if notice.is_critical and self._is_anybody_there(rows):
                 concern = replace(concern, unheard=notice.position, unheard_at=notice.at)
             self._take_down(concern, put)
+
+    def _is_anybody_there(self, rows: Rows) -> bool:
+        """Tell whether there was a channel by then: where there was none, nobody was to be told."""
+        return bool(self._channels) or bool(rows.select(CHANNELS, limit=1))
 
     def _take_down(self, concern: Concern, put: _Put) -> None:
         self._concerns[concern.credential] = concern

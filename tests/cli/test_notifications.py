@@ -359,6 +359,18 @@ def test_status_and_doctor_say_that_nobody_was_told(folder: Folder) -> None:
     assert "nobody was told" not in folder.run("status").err + folder.run("doctor").out
 
 
+def test_doctor_is_silent_about_services_that_tell_nobody(folder: Folder) -> None:
+    """Whoever gave a service no channels does not miss them."""
+    tell(folder, "{file: {path: told.jsonl}}", "app-db", "silent", faults="fail_verification")
+    head, _, tail = folder.config.read_text().rpartition(CHANNELS.format(channels="{file: {path: told.jsonl}}"))
+    folder.config.write_text(head + tail)
+    folder.run("rotate", "app-db")
+    folder.run("rotate", "silent")
+    age(folder)
+    done = folder.run("doctor")
+    assert "nobody was told" not in done.out + done.err
+
+
 def test_doctor_tells_how_each_channel_stands(folder: Folder) -> None:
     tell(folder, "{file: [{path: told.jsonl}, {path: later/x, name: gone}]}")
     assert "nothing was sent to it yet" in folder.run("doctor").out

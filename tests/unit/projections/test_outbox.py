@@ -281,6 +281,14 @@ def test_a_channel_in_trouble_is_no_concern_about_a_credential() -> None:
     assert told.unheard() == {}
 
 
+def test_where_there_was_no_channel_nobody_was_to_be_told() -> None:
+    """Whoever configures the first one hears of what comes from then on."""
+    told = Told()
+    told.tell(Story().start("v1").fail())
+    told.note(c.ChannelOpened("a", len(told.facts)))
+    assert told.unheard() == {}
+
+
 def test_what_happened_a_moment_ago_may_still_be_on_its_way() -> None:
     told, at = failed("a")
     happened = next(notice.at for notice in told.notices() if notice.position == at)
