@@ -136,6 +136,12 @@ def _state(standing: Standing) -> str:
     return rotation.state.value
 
 
+def entry(row: Row) -> dict[str, Any]:
+    """Return the entry in a row of a credential."""
+    found: dict[str, Any] = msgspec.json.decode(str(row[3]))
+    return found
+
+
 def documents(rows: Rows) -> list[dict[str, Any]]:
     """Return the entries of all credentials that the log names, by service and environment."""
     texts = [str(row[3]) for row in rows.select(CREDENTIALS) if row[1]]

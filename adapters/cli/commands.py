@@ -34,6 +34,10 @@ COMMANDS = {
         "simulate:simulate",
         "Rehearse rotations of a service or a strategy in a simulated world that goes wrong; touches nothing.",
     ),
+    "serve": (
+        "serve:serve",
+        "Run as a daemon: begin what is due, drive what is open, watch its health, tell people, and show metrics.",
+    ),
     "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),
     "metrics": ("metrics:metrics", "Print the metrics for Prometheus, write them to a file, or push them."),

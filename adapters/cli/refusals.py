@@ -89,6 +89,13 @@ class NothingHeld(KeyturnError):
     hint = "keyturn rotate {service} makes one; keyturn status shows what there is."
 
 
+class OutsideWindow(KeyturnError):
+    """A rotation of {service} ({environment}) may not begin now: a window opens {opens}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "Wait for it, or give --outside-window with a --reason."
+
+
 class NoSuchChannel(KeyturnError):
     """The configuration has no channel {channel!r}. Channels: {known}."""
 

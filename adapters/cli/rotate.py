@@ -18,10 +18,11 @@ from adapters.cli.refusals import BadInput
 from adapters.cli.shared import changing, shared_options, timeout_option
 from adapters.cli.starting import Asked
 from adapters.cli.values import given_value
+from adapters.cli.windows import is_due, opens, require_window
+from adapters.schedule import is_open
 from engine.errors import ExitCode
 from engine.machine import State
 from engine.values import Microseconds
-from projections.times import to_text
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -45,6 +46,7 @@ _RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
     help="Where a rotation of the credential is open: refuse, wait for its end, or take it back first. Rotations of "
     "other credentials always run beside it, and concurrent says so by name.",
 )
+@click.option("--outside-window", is_flag=True, help="Begin although no window is open; needs a --reason.")
 @click.option("--detach", is_flag=True, help="Record the start and leave the rest to `keyturn resume`.")
 @timeout_option
 @click.option("--wait-grace", is_flag=True, help="Wait for the end of the grace period, and retire the old version.")
@@ -61,6 +63,7 @@ def rotate(
     every: bool,
     due: bool,
     on_conflict: str,
+    outside_window: bool,
     detach: bool,
     timeout: Microseconds | None,
     wait_grace: bool,
@@ -82,6 +85,7 @@ def rotate(
     resting: list[int] = []
     if due:
         chosen, resting = _due(session, chosen)
+    require_window(session, chosen, outside=outside_window, reason=reason)
     if dry_run:
         return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
     given = given_value("--new-value-file", new_value_file) if new_value_file else None
@@ -116,13 +120,16 @@ def _rotate(session: Session, asked: Asked, policy: str) -> ExitCode:
 
 def _due(session: Session, chosen: list[Service]) -> tuple[list[Service], list[int]]:
     """Return the services that are due now, and the exit codes of those whose rotation rests, which are told of."""
-    now = to_text(session.installation.world.clock.now().wall)
+    now = session.installation.world.clock.now().wall
     entries = {(each["service"], each["environment"]): each for each in standing.services(session)}
     due = [
         service
         for service in chosen
-        if service.rotation.ttl is not None and (entries[service.name, service.environment]["due_at"] or "") <= now
+        if is_due(service, entries[service.name, service.environment]["last_rotated_at"], now)
     ]
+    for service in [each for each in due if not is_open(each.timetable, now)]:
+        due.remove(service)
+        session.console.say(f"{service.name} is due, and may not begin now: a window opens {opens(service, now)}")
     free = [each for each in due if entries[each.name, each.environment]["state"] in ("ok", "never_rotated", "failed")]
     resting = [each for each in due if entries[each.name, each.environment]["state"] in _RESTING]
     if not free and not resting:

@@ -49,6 +49,8 @@ class Session:
         self._installation: Installation | None = None
         self._dispatcher: Dispatcher | None = None
         self._outlets: Mapping[str, Outlet] | None = None
+        self._has_twin = False
+        """Another session, of another thread, sends the notifications."""
 
     @property
     def given_config_path(self) -> str:
@@ -138,6 +140,8 @@ class Session:
 
     @property
     def _has_channels(self) -> bool:
+        if self._has_twin:
+            return False
         return any(service.channels for service in self.configuration.services.values())
 
     def start_notifying(self) -> None:
@@ -160,6 +164,11 @@ class Session:
         self._dispatcher = Dispatcher(self.state, self.wiring, usable, self.actor, lease, trouble, bug)
         self._dispatcher.start()
         self.installation.observers.append(self._dispatcher.observe)
+
+    def observe(self, recorded: Sequence[Recorded]) -> None:
+        """Have notifications of facts sent that another process or thread appended."""
+        if self._dispatcher is not None:
+            self._dispatcher.observe(recorded)
 
     def _record_overdue(self) -> None:
         """Record which credentials should have been rotated a while ago."""
@@ -190,6 +199,15 @@ class Session:
         dispatcher, self._dispatcher = self._dispatcher, None
         if dispatcher is not None and not dispatcher.flush():
             self.console.say("keyturn: notifications are still on their way: keyturn notify outbox")
+
+    def twin(self) -> Session:
+        """Return a session of the same options for another thread; notifications stay with this one."""
+        other = Session(self.reported, wrap=self._wrap)
+        other.console = self.console
+        for name in ("given_config", "given_state", "given_actor"):
+            setattr(other, name, getattr(self, name))
+        other._configuration, other._has_twin = self.configuration, True
+        return other
 
     @property
     def log(self) -> SqliteEventLog:

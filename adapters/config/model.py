@@ -15,6 +15,7 @@ import msgspec
 from adapters.config.problems import KeyPath, Problem
 from adapters.config.schema import Credential, Metrics, Publish, Rotation
 from adapters.config.templates import GO_NAMES, PublishTemplate
+from adapters.schedule import Timetable
 from engine.adapter import Reference
 from engine.plan import Strategy
 from engine.values import Microseconds
@@ -86,6 +87,13 @@ class Service:
     channels: tuple[Channel, ...] = ()
     checks: tuple[Check, ...] = ()
     """The health checks that are enabled."""
+
+    @property
+    def timetable(self) -> Timetable:
+        """When it is rotated."""
+        rotation = self.rotation
+        ttl = None if rotation.ttl is None else rotation.ttl.microseconds
+        return Timetable(ttl, rotation.schedule or "", rotation.timezone or "UTC", rotation.windows)
 
     @property
     def usernames(self) -> tuple[str, ...]:

@@ -14,14 +14,12 @@ from adapters.config import schema
 
 _WAVES: Final = "a version is handed out at once, not in waves"
 _NOTIFY: Final = "channels stand in `rotation.notifications` of each service"
-_SCHEDULE: Final = (
-    "there is no scheduler yet; let cron or a timer run `keyturn rotate --all --due`, with `ttl` for the interval"
-)
+_SCHEDULE: Final = "when a rotation is due stands in `schedule` and `ttl`, when it may begin in `windows`"
 _HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
 _APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
 _GROUPS: Final = "services are rotated one by one"
 _METRICS: Final = "metrics are those of the whole installation; they stand in `metrics` at the top"
-_SERVE: Final = "nothing listens yet; `keyturn metrics` prints the metrics, or hands them on with --textfile or --push"
+_SERVE: Final = "it stands in `metrics.prometheus`"
 _TARGET_TIME: Final = "timeouts stand in `rotation.verification.timeout` and `rotation.attempt_window`"
 
 _TOP: Final = {
@@ -45,9 +43,6 @@ _ROTATION: Final = {
     "deployment": _WAVES,
     "stages": _WAVES,
     "notify_before": "nobody is told ahead of time; `overdue` tells when a rotation is due",
-    "schedule": _SCHEDULE,
-    "timezone": _SCHEDULE,
-    "windows": _SCHEDULE,
     "trigger": _SCHEDULE,
     "conditions": _SCHEDULE,
     "metrics": _METRICS,
@@ -94,7 +89,6 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "path": _SERVE,
         "labels": "labels stand in `metrics.prometheus`",
     },
-    schema.Prometheus: {"enabled": _SERVE, "port": _SERVE, "path": _SERVE},
     schema.Password: {"allow_weak": "say why in `allow_weak_reason`"},
 }
 """Where a key is refused, the key, and the reason; the reason completes "not supported by this version: …"."""

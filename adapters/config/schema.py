@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from adapters.schedule import Windows
 from engine.adapter import Duration
 from engine.passwords import ALPHABETS, PasswordRule
 from engine.plan import Strategy
@@ -175,6 +176,12 @@ names that dsops has for them."""
     """The two logins of `alternating`, which take turns; other strategies have none."""
     ttl: Duration | None = None
     """Due this long after the last promotion; without it, only when asked for."""
+    schedule: str | None = None
+    """A cron expression, such as `0 3 * * 1-5`: due at its first time after the last rotation."""
+    timezone: str | None = None
+    """The time zone of `schedule` and `windows`, as in `Europe/Oslo`; UTC where none is given."""
+    windows: Windows = Windows()
+    """When a rotation may begin; going back, going on and retiring are never held up."""
     grace_period: Duration | None = None
     """How long the old version stays valid beside the new one; 24h where both can be valid, else none."""
     password: Password = Password()
@@ -253,6 +260,12 @@ class StoreKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Prometheus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How metrics are exposed to Prometheus."""
 
+    enabled: bool = True
+    """`keyturn serve` shows them."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9090
+    """Where `keyturn serve` listens on 127.0.0.1; 0 is any free port. `--listen` goes first."""
+    path: Annotated[str, msgspec.Meta(pattern=r"\A/[A-Za-z0-9._/-]*\Z")] = "/metrics"
+    """Their path."""
     labels: dict[str, str] = {}
     """Labels that every series gets, such as `team: platform`; with `keyturn metrics --push` they name its group."""
 

@@ -1,0 +1,207 @@
+"""When a rotation is due, and when one may begin: `ttl`, `schedule`, `timezone` and `windows`.
+
+Rule 1: pure; times are microseconds since 1970, and clocks on walls are those of a named zone.
+Rule 2: a window holds up beginnings alone. Going back, going on and retiring are never held up by one.
+
+At the change of the clocks, a time of `schedule` that is missing is the first one after the gap, and one that comes
+twice is taken once, as Debian's cron does (https://github.com/cuu508/cronsim).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from engine.values import SECOND, Instant, Microseconds
+
+DAYS_MAX: Final = 366
+"""How far is looked for a time at which a window is open."""
+
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+_SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24):([0-5][0-9])", re.ASCII)
+_DAY: Final = timedelta(days=1)
+
+
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Times of the week, month or year; what is not given is any."""
+
+    times: tuple[str, ...] = ()
+    """Times of the day, `HH:MM-HH:MM`, the end not included; `22:00-04:00` goes over midnight."""
+    weekdays: tuple[Weekday, ...] = ()
+    """Days of the week; after midnight it is the next day."""
+    days_of_month: tuple[int, ...] = ()
+    """Days of the month, 1 to 31; -1 is the last, -2 the one before it."""
+    months: tuple[int, ...] = ()
+    """Months, 1 to 12."""
+    location: str = ""
+    """The time zone, as in `Europe/Oslo`; the `timezone` of the rotation where none is given."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; raises ValueError, reported with the key path."""
+        for span in self.times:
+            match = _SPAN.fullmatch(span)
+            if match is None or (match[3] == "24" and match[4] != "00"):
+                raise ValueError(f"times are written HH:MM-HH:MM, such as 22:00-04:00, not {span!r}")
+            if match[1] + match[2] == match[3] + match[4]:
+                raise ValueError(f"{span!r} is no time at all; for the whole day leave `times` out")
+        if not all(1 <= abs(day) <= 31 for day in self.days_of_month):
+            raise ValueError("`days_of_month` are 1 to 31, or -1 to -31 from the end")
+        if not all(1 <= month <= 12 for month in self.months):
+            raise ValueError("`months` are 1 to 12")
+        if self.location and not is_zone(self.location):
+            raise ValueError(f"there is no time zone {self.location!r}; one is called Europe/Oslo, another UTC")
+
+
+class Windows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When rotations may begin."""
+
+    allowed: tuple[Window, ...] = ()
+    """Only in one of these, where there are any."""
+    blocked: tuple[Window, ...] = ()
+    """In none of these."""
+
+
+class Timetable(msgspec.Struct, frozen=True):
+    """When a service is rotated."""
+
+    ttl: Microseconds | None = None
+    schedule: str = ""
+    zone: str = "UTC"
+    windows: Windows = Windows()
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether there is a time zone of this name."""
+    return name in _zones()
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def cron_fault(expression: str) -> str:
+    """Return what is wrong with a cron expression; empty where nothing is."""
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        return str(error)[:1].lower() + str(error)[1:]
+    return ""
+
+
+def due_at(table: Timetable, *, last_rotated_at: Instant | None, since: Instant) -> Instant | None:
+    """Return when the next rotation is due; None where it is never.
+
+    With `ttl` a service that was never rotated is due at once. With `schedule` it is due at the first time of it after
+    the last rotation, or after `since` where there was none. With both, whatever comes first.
+    """
+    found: list[int] = []
+    if table.ttl is not None:
+        found.append(since if last_rotated_at is None else last_rotated_at + table.ttl)
+    if table.schedule:
+        scheduled = _after(table.schedule, table.zone, since if last_rotated_at is None else last_rotated_at)
+        found += [] if scheduled is None else [scheduled]
+    return Instant(min(found)) if found else None
+
+
+def _after(expression: str, zone: str, at: Instant) -> Instant | None:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        return _instant(next(CronSim(expression, _local(at, zone))))
+    except (CronSimError, StopIteration):
+        return None  # 30 February, as an example: it is right, and never comes
+
+
+def is_open(table: Timetable, at: Instant) -> bool:
+    """Tell whether a rotation may begin at a time."""
+    allowed, blocked = table.windows.allowed, table.windows.blocked
+    if allowed and not any(_covers(window, table.zone, at) for window in allowed):
+        return False
+    return not any(_covers(window, table.zone, at) for window in blocked)
+
+
+def opens_at(table: Timetable, at: Instant) -> Instant | None:
+    """Return the first time from `at` on at which a rotation may begin; None where there is none within a year."""
+    if is_open(table, at):
+        return at
+    every = (*table.windows.allowed, *table.windows.blocked)
+    turns = {turn for window in every for turn in _turns(window, table.zone, at) if turn > at}
+    return next((turn for turn in sorted(turns) if is_open(table, turn)), None)
+
+
+def _covers(window: Window, zone: str, at: Instant) -> bool:
+    local = _local(at, window.location or zone)
+    if window.weekdays and WEEKDAYS[local.weekday()] not in window.weekdays:
+        return False
+    if window.months and local.month not in window.months:
+        return False
+    if window.days_of_month and not {local.day, local.day - _length(local) - 1} & set(window.days_of_month):
+        return False
+    minute = local.hour * 60 + local.minute
+    spans = [_span(span) for span in window.times]
+    return not spans or any(
+        begin <= minute < end if begin < end else minute >= begin or minute < end for begin, end in spans
+    )
+
+
+def _length(local: datetime) -> int:
+    """Return how many days the month has."""
+    return (local.replace(day=28) + timedelta(days=4)).replace(day=1).toordinal() - local.replace(day=1).toordinal()
+
+
+def _span(text: str) -> tuple[int, int]:
+    """Return the first minute of the day, and the one behind the last."""
+    match = _SPAN.fullmatch(text)
+    assert match is not None, "a window is checked when it is made"
+    return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+
+
+def _turns(window: Window, zone: str, at: Instant) -> Iterator[Instant]:
+    """Yield the times from the day of `at` on at which a window may open or close."""
+    name = window.location or zone
+    first, tz = _local(at, name).date(), ZoneInfo(name)
+    edges = {0, *(edge % (24 * 60) for span in window.times for edge in _span(span))}
+    for number in range(DAYS_MAX + 1):
+        day = first + _DAY * number
+        for edge in edges:
+            for fold in (0, 1):  # a time that comes twice
+                yield _instant(datetime(day.year, day.month, day.day, edge // 60, edge % 60, tzinfo=tz, fold=fold))
+        yield from _change(day, name)
+
+
+def _change(day: date, name: str) -> Iterator[Instant]:
+    """Yield the minute of a day at which the clocks are changed, if they are: a window may open in the gap."""
+    zone = ZoneInfo(name)
+    first = _instant(datetime(day.year, day.month, day.day, tzinfo=zone))
+    after = day + _DAY
+    last = _instant(datetime(after.year, after.month, after.day, tzinfo=zone))
+    low, high = first // (60 * SECOND), last // (60 * SECOND)
+
+    def offset(minute: int) -> timedelta | None:
+        return _local(Instant(minute * 60 * SECOND), name).utcoffset()
+
+    if offset(low) == offset(high):
+        return
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
+    yield Instant(high * 60 * SECOND)
+
+
+def _local(at: Instant, zone: str) -> datetime:
+    return datetime.fromtimestamp(at // SECOND, tz=ZoneInfo(zone))
+
+
+def _instant(local: datetime) -> Instant:
+    return Instant(int(local.timestamp()) * SECOND)
