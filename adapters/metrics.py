@@ -89,10 +89,8 @@ class MetricsCollector:
         yield Family(m.BUILD, {(__version__,): 1})
         yield Family(m.EXPOSED, {(): now / SECOND})
         yield Family(m.DUE, _due(values, self.configuration))
-        if not self.outlets and m.NOTIFICATIONS.name not in values.totals:
-            yield from (Family(metric) for metric in (m.DEPTH, m.OLDEST, m.DEAD, m.BREAKER))
-            return
-        catch_up(OUTBOX, self.log, self.views)
+        if self.outlets:
+            catch_up(OUTBOX, self.log, self.views)
         with self.views.reading(OUTBOX) as rows:
             yield from _of_outbox(rows, self.outlets, now)
 
@@ -167,7 +165,7 @@ def _of_outbox(rows: Rows, outlets: Mapping[str, Outlet], now: Instant) -> Itera
     dead = Counter(delivery.channel for delivery in queries.deliveries(rows, states=REPLAYABLE))
     yield Family(m.DEPTH, {(name,): len(since) for name, since in waiting.items()})
     yield Family(m.OLDEST, oldest)
-    yield Family(m.DEAD, {(name,): dead[name] for name in {*channels, *outlets}})
+    yield Family(m.DEAD, {(name,): dead[name] for name in outlets})
     yield Family(m.BREAKER, {(name,): int(_rests(channels.get(name), now)) for name in outlets})
 
 

@@ -142,7 +142,9 @@ DUE: Final = _gauge(
 DEPTH: Final = _gauge("keyturn_outbox_depth", "Notices that wait for a configured channel.", "channel")
 OLDEST: Final = _gauge("keyturn_outbox_oldest_seconds", "Age of the oldest of them; 0 where none waits.", "channel")
 DEAD: Final = _gauge(
-    "keyturn_dead_letters", "Notices that were given up, blocked or dropped, and not sent again since.", "channel"
+    "keyturn_dead_letters",
+    "Notices that a configured channel gave up, blocked or dropped, and that were not sent again since.",
+    "channel",
 )
 BREAKER: Final = _gauge(
     "keyturn_breaker_open", "Whether the channel takes nothing now: disabled, or resting after a failure.", "channel"

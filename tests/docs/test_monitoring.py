@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from adapters.config.load import parse
 from engine.machine import State
 from projections.metrics import catalogue
 from tests.promtool import promtool
@@ -138,6 +139,12 @@ def test_the_links_of_the_page_lead_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)", PAGE) if "://" not in link]
     assert len(links) > 4
     assert not [link for link in links if not (ROOT / "docs" / "how-to" / link).exists()]
+
+
+def test_the_configuration_on_the_page_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    read = parse(f"version: 1\n{block}".encode(), path=ROOT / "keyturn.yaml").metrics
+    assert (read.prometheus.labels, read.compat) == ({"team": "platform"}, "dsops")
 
 
 # --- the dashboard ---------------------------------------------------------------------------------------

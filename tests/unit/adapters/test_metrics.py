@@ -88,6 +88,16 @@ def test_what_was_given_up_is_a_dead_letter_until_it_is_sent_again(tmp_path: Pat
         assert value(collector, "keyturn_dead_letters", channel=channel) == 0
 
 
+def test_a_channel_that_is_configured_no_more_has_no_dead_letters(tmp_path: Path) -> None:
+    """Nobody could send them again, so an alert on them would never end; that they were given up is still counted."""
+    told = Told("gone-1234")
+    facts = [*Story().rotate("v1").facts, told.fact(c.ChannelOpened("gone-1234", 0), at=BEGAN)]
+    facts.append(told.fact(c.NotificationGivenUp("gone-1234", (1,), 9, CAUSE), at=BEGAN))
+    with installed(tmp_path, facts) as collector:
+        assert value(collector, "keyturn_dead_letters", channel="gone-1234") is None
+        assert value(collector, "keyturn_notifications_total", channel="gone-1234", result="given_up") == 1
+
+
 def test_a_channel_that_rests_or_is_disabled_is_open(tmp_path: Path) -> None:
     """Until the time of its next try, or until a person enables it."""
     with installed(tmp_path, []) as collector:
