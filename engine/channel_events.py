@@ -60,8 +60,8 @@ class DigestGathered(EventStruct, frozen=True, tag="digest-gathered.1"):
 class NotificationDelivered(EventStruct, frozen=True, tag="notification-delivered.1"):
     """The sink accepted a message: one notice, or several in a digest.
 
-    `positions` are those of the facts that it told. `receipt` is what the sink names the message by, where later
-    ones of the same rotation join it. `attempts` counts this one.
+    `positions` are those of the facts that it told. `receipt` is what the sink names the message by; where it
+    told one notice, later ones of the same rotation join it. `attempts` counts this one.
     """
 
     channel: str

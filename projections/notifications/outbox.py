@@ -158,7 +158,7 @@ class _Fold:
             put(DELIVERIES, _row(delivery))
         if isinstance(body, c.NotificationDelivered):
             self._hear(body.positions, rows, put)
-            if body.receipt:
+            if body.receipt and len(body.positions) == 1:  # a digest is no root of a thread: it tells of many
                 self._keep_receipt(body, rows, put)
         if isinstance(body, c.ChannelDisabled):
             self._tell(of_trouble(fact, body, None, position=recorded.position), recorded, rows, put)
@@ -171,13 +171,12 @@ class _Fold:
 
     def _keep_receipt(self, body: c.NotificationDelivered, rows: Rows, put: _Put) -> None:
         """Keep the first receipt of a rotation: what comes later joins it."""
-        for position in body.positions:
-            notice = self._notice(position, rows)
-            if notice is not None and notice.rotation_id:
-                key = f"{body.channel}/{notice.rotation_id}"
-                if key not in self._threads and rows.get(THREADS, key) is None:
-                    put(THREADS, (key, body.receipt))
-                self._threads.add(key)
+        notice = self._notice(body.positions[0], rows)
+        if notice is not None and notice.rotation_id:
+            key = f"{body.channel}/{notice.rotation_id}"
+            if key not in self._threads and rows.get(THREADS, key) is None:
+                put(THREADS, (key, body.receipt))
+            self._threads.add(key)
 
     def _rotation(self, key: bytes, rows: Rows) -> Rotation | None:
         if key not in self._rotations:

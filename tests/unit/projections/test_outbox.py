@@ -181,6 +181,19 @@ def test_what_joins_a_thread_is_the_first_receipt_of_the_rotation() -> None:
         assert queries.thread(rows, "b", rotation) == ""
 
 
+def test_a_digest_begins_no_thread() -> None:
+    """It tells of many rotations; what comes later of one of them must not change it."""
+    told, story = Told("a"), Story().rotate("v1").rotate("v2")
+    told.tell(story)
+    *digest, last = (notice.position for notice in told.notices())
+    told.note(c.NotificationDelivered("a", tuple(digest), receipt="ts-1"))
+    with told.rows() as rows:
+        assert queries.thread(rows, "a", str(story.rotation_id)) == ""
+    told.note(c.NotificationDelivered("a", (last,), receipt="ts-2"))
+    with told.rows() as rows:
+        assert queries.thread(rows, "a", str(story.rotation_id)) == "ts-2"
+
+
 # --- what a channel could not tell ----------------------------------------------------------------------
 
 
