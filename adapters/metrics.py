@@ -17,10 +17,13 @@ from urllib.error import HTTPError
 
 from msgspec.structs import replace
 
+from adapters.schedule import due_at
 from engine.errors import Rejected, Unavailable
+from engine.health import CheckResult
 from engine.values import SECOND, Instant
 from keyturn import __version__
 from projections.feed import catch_up
+from projections.health import HEALTH, Record, records
 from projections.metrics import catalogue as m
 from projections.metrics.aliases import aliases
 from projections.metrics.fold import METRICS
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 
 JOB: Final = "keyturn"
 """The job that a push gateway files the metrics under."""
+
+STATUSES: Final = (CheckResult.PASS, CheckResult.WARN, CheckResult.FAIL, CheckResult.UNKNOWN)
+"""What a health check may see, in the order of their numbers, which are the exit codes of Nagios."""
 
 PUSH_SECONDS_MAX: Final = 10.0
 """How long a push gateway may take; metrics that come late are worth little, and the next ones hold them all."""
@@ -88,11 +94,28 @@ class MetricsCollector:
         """Yield what depends on the time, the configuration and the outbox."""
         yield Family(m.BUILD, {(__version__,): 1})
         yield Family(m.EXPOSED, {(): now / SECOND})
-        yield Family(m.DUE, _due(values, self.configuration))
+        yield Family(m.DUE, _due(values, self.configuration, now))
+        yield from self._of_health()
         if self.outlets:
             catch_up(OUTBOX, self.log, self.views)
         with self.views.reading(OUTBOX) as rows:
             yield from _of_outbox(rows, self.outlets, now)
+
+    def _of_health(self) -> Iterator[Family]:
+        """Yield what the configured checks saw last."""
+        wanted = {
+            (service.name, service.environment, check.name)
+            for service in self.configuration.services.values()
+            for check in service.checks
+        }
+        found: list[Record] = []
+        if wanted:
+            catch_up(HEALTH, self.log, self.views)
+            with self.views.reading(HEALTH) as rows:
+                found = [each for each in records(rows) if (each.service, each.environment, each.check) in wanted]
+        names = {(each.service, each.environment, each.check): each for each in found}
+        yield Family(m.CHECK, {labels: STATUSES.index(each.last.result) for labels, each in names.items()})
+        yield Family(m.CHECK_DURATION, {labels: each.duration / SECOND for labels, each in names.items()})
 
 
 def registry(collector: MetricsCollector) -> CollectorRegistry:
@@ -144,14 +167,15 @@ def push(collector: MetricsCollector, gateway: str) -> None:
 # --- what is computed ------------------------------------------------------------------------------------
 
 
-def _due(values: Values, configuration: Configuration) -> dict[Labels, float]:
-    """Return when the configured services with a `ttl` are due, of those that were rotated."""
+def _due(values: Values, configuration: Configuration, now: Instant) -> dict[Labels, float]:
+    """Return when the configured services are due, of those that were rotated."""
     rotated = {(each.service, each.environment): each.rotated_at for each in values.standings}
     found: dict[Labels, float] = {}
     for service in configuration.services.values():
         at = rotated.get((service.name, service.environment))
-        if at is not None and service.rotation.ttl is not None:
-            found[service.name, service.environment] = (at + service.rotation.ttl.microseconds) / SECOND
+        due = None if at is None else due_at(service.timetable, last_rotated_at=at, since=now)
+        if due is not None:
+            found[service.name, service.environment] = due / SECOND
     return found
 
 

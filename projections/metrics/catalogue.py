@@ -136,9 +136,16 @@ BUILD: Final = _gauge("keyturn_build_info", "The version of keyturn, as a label;
 EXPOSED: Final = _gauge("keyturn_exposed_timestamp_seconds", "When these values were computed.")
 DUE: Final = _gauge(
     "keyturn_credential_due_timestamp_seconds",
-    "When a configured service with a `ttl` is due for rotation; absent before its first.",
+    "When a configured service with a `ttl` or a `schedule` is due for rotation; absent before its first.",
     *_CREDENTIAL,
 )
+CHECK: Final = _gauge(
+    "keyturn_check_status",
+    "What a configured health check saw last: 0 pass, 1 warn, 2 fail, 3 unknown; absent before its first look.",
+    *_CREDENTIAL,
+    "check",
+)
+CHECK_DURATION: Final = _gauge("keyturn_check_duration_seconds", "How long its last look took.", *_CREDENTIAL, "check")
 DEPTH: Final = _gauge("keyturn_outbox_depth", "Notices that wait for a configured channel.", "channel")
 OLDEST: Final = _gauge("keyturn_outbox_oldest_seconds", "Age of the oldest of them; 0 where none waits.", "channel")
 DEAD: Final = _gauge(
@@ -170,6 +177,8 @@ METRICS: Final = (
     BUILD,
     EXPOSED,
     DUE,
+    CHECK,
+    CHECK_DURATION,
     DEPTH,
     OLDEST,
     DEAD,
