@@ -21,6 +21,9 @@ def monitor(performance: Performance) -> None:
 
     Without checks it is passed at once, and the grace period begins; none where nobody had a value.
     """
+    if not any(True for _ in performance.checks):
+        performance.record(_passed(performance))
+        return
     rotation = performance.rotation
     now = performance.world.clock.now()
     begins = deadline_after(now, rotation.plan.monitoring_period)
@@ -28,9 +31,6 @@ def monitor(performance: Performance) -> None:
     due = deadline_after(now, rotation.plan.monitoring_interval)
     subject = _subject(performance)
     samples = {check.name: check.look(subject) for check in performance.checks}
-    if not samples:
-        performance.record(_passed(performance))
-        return
     if any(sample.result is CheckResult.FAIL for sample in samples.values()):
         performance.spend_login(rotation.login)  # a check that logs in may have been refused
     performance.record(*started, *(_sampled(name, sample, due) for name, sample in samples.items()))

@@ -6,6 +6,7 @@ Rule: each is a pure function with a reason; the empty case is decided.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from engine import events as e
 from engine.credential import Credential
@@ -136,23 +137,28 @@ def has_passed(rotation: Rotation, *, checks: Collection[str], now: Moment) -> b
     return well >= set(checks)
 
 
+_UNCLEAR: Final = "See whether the target is there, and answers logins: keyturn doctor."
+
+
 def _trouble(seen: Verification) -> tuple[str, str, str] | None:
     """Return kind, message and hint of what is wrong with a verification; None where all is well."""
     detail = f" ({seen.detail})" if seen.detail else ""
     if seen.candidate is Probe.REFUSED:
-        return ("refused", f"the target refuses the new version{detail}", "")
+        hint = "See whether something else answers in place of the target, or changes it: keyturn doctor."
+        return ("refused", f"the target refuses the new version{detail}", hint)
     if seen.candidate is Probe.UNUSABLE:
         hint = "Check what the login may do: connection limit, database, permission to log in."
         return ("unusable", f"the target accepts the new version but not the login{detail}", hint)
     if seen.candidate is Probe.UNKNOWN:
-        return ("unknown", f"the target gave no clear answer to a login with the new version{detail}", "")
+        return ("unknown", f"the target gave no clear answer to a login with the new version{detail}", _UNCLEAR)
     if seen.control in (Probe.ACCEPTED, Probe.UNUSABLE):
         hint = "The target does not check the secret (trust authentication, nopass): a login there proves nothing."
         return ("undiscriminating", "the target accepts a random wrong value as well", hint)
     if seen.control is Probe.UNKNOWN:
-        return ("unknown", f"the target gave no clear answer to the wrong control value{detail}", "")
+        return ("unknown", f"the target gave no clear answer to the wrong control value{detail}", _UNCLEAR)
     if not seen.query:
-        return ("query", f"the login works, but the verification query does not{detail}", "")
+        hint = "Check what the login may do: the query runs as the new version of it."
+        return ("query", f"the login works, but the verification query does not{detail}", hint)
     return None
 
 

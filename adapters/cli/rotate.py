@@ -74,17 +74,14 @@ def rotate(
     """Rotate the credential of one or several services.
 
     Ends with 0 when the new version is current; a grace period that still runs is left to `keyturn resume`, unless
-    --wait-grace is given. Several services are rotated one after the other. With --on-conflict queue the request is
-    recorded, and begins when the open rotation is over, its grace period included; `keyturn resume` begins it as well.
+    --wait-grace is given. Several services are rotated one after the other. What waits its turn is recorded.
     """
     if detach:
         _refuse_leaving(on_conflict, new_value_file)
     chosen = lookup.services(session.wiring, services, every=every or (due and not services))
     if new_value_file and len(chosen) != 1:
         raise BadInput(what="--new-value-file", why="it is for exactly one service")
-    resting: list[int] = []
-    if due:
-        chosen, resting = _due(session, chosen)
+    chosen, resting = _due(session, chosen) if due else (chosen, [])
     require_window(session, chosen, outside=outside_window, reason=reason)
     if dry_run:
         return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])

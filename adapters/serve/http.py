@@ -66,7 +66,7 @@ class Endpoint:
         """Serve while the block runs; yields `HOST:PORT`. Raises `CannotListen`."""
         endpoint = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Exchange(BaseHTTPRequestHandler):
             """One request."""
 
             server_version = "keyturn"
@@ -85,7 +85,7 @@ class Endpoint:
                 """Say nothing: scrapes are many."""
 
         try:
-            server = ThreadingHTTPServer(self._address, Handler)
+            server = ThreadingHTTPServer(self._address, Exchange)
         except OSError as error:
             raise CannotListen(address=f"{self._address[0]}:{self._address[1]}", why=error.strerror) from error
         thread = Thread(target=server.serve_forever, name="http", daemon=True)

@@ -23,7 +23,10 @@ def test_labels_and_the_names_of_dsops_are_read() -> None:
 
 def test_the_effective_configuration_shows_them() -> None:
     shown = effective(reads(metrics("{prometheus: {labels: {team: platform}}}")))
-    assert shown["metrics"] == {"prometheus": {"labels": {"team": "platform"}}, "compat": None}
+    assert shown["metrics"] == {
+        "prometheus": {"enabled": True, "port": 9090, "path": "/metrics", "labels": {"team": "platform"}},
+        "compat": None,
+    }
 
 
 @pytest.mark.parametrize("name", ["a-b", "1st", "", "__name__", "team name", "tëam"])

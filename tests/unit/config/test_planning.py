@@ -72,11 +72,20 @@ KEYS: list[tuple[str, str, str, Any]] = [
     ("attempt_window", "attempt_window: 7s", "attempt_window", 7 * SECOND),
 ]
 
+WINDOW = ("times", "weekdays", "days_of_month", "months", "location")
+
 ELSEWHERE = {
     "strategy": "test_the_strategy_decides_whether_both_versions_are_valid",
     "usernames": "test_build.py: the target is told",
     "ttl": "test_the_interval_is_kept_for_who_asks_what_is_due",
     "notifications": "test_channels.py",
+    "schedule": "tests/unit/adapters/test_schedule.py",
+    "timezone": "tests/unit/adapters/test_schedule.py",
+    **{
+        f"windows.{kind}.{key}": "tests/unit/adapters/test_schedule.py"
+        for kind in ("allowed", "blocked")
+        for key in WINDOW
+    },
 }
 """The keys of `rotation` that are no single field of the plan, and where they are tested."""
 

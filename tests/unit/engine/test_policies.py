@@ -248,6 +248,15 @@ def test_a_candidate_is_verified_by_acceptance_control_and_query() -> None:
     assert judged(GOOD) == [e.CandidateVerified()]
 
 
+REMEDIES = {
+    "refused": "See whether something else answers in place of the target",
+    "unusable": "Check what the login may do: connection limit, database, permission to log in.",
+    "unknown": "See whether the target is there, and answers logins",
+    "query": "Check what the login may do: the query runs as the new version",
+}
+"""What a person is to do, which stands in every notice of it."""
+
+
 @pytest.mark.parametrize(
     ("seen", "kind", "words"),
     [
@@ -272,8 +281,7 @@ def test_what_is_not_proven_is_tried_again(seen: Verification, kind: str, words:
     assert isinstance(failed, e.VerificationFailed)
     assert (failed.cause.step, failed.cause.kind, failed.not_before) == ("verify", kind, seconds(2))
     assert failed.cause.message == words
-    hint = "Check what the login may do: connection limit, database, permission to log in."
-    assert failed.cause.hint == (hint if kind == "unusable" else "")
+    assert failed.cause.hint.startswith(REMEDIES[kind])
     assert failed.refused is (seen.candidate is Probe.REFUSED)
 
 

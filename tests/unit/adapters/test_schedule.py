@@ -1,0 +1,242 @@
+"""When a rotation is due and when one may begin, against a scan of every minute, across the changes of the clocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.schedule import WEEKDAYS, Timetable, Window, Windows, due_at, is_open, opens_at
+from engine.values import SECOND, Instant, Microseconds
+from tests.unit.config.reading import only, reads, service
+
+MINUTE = 60 * SECOND
+DAY = 24 * 60 * MINUTE
+
+CHANGES = {
+    "Europe/Oslo": ["2026-03-28", "2026-10-24"],
+    "America/New_York": ["2026-03-07", "2026-10-31"],
+    "Australia/Lord_Howe": ["2026-04-04", "2026-10-03"],
+    "Africa/Casablanca": ["2026-02-14", "2026-03-21"],
+    "Asia/Kathmandu": ["2026-03-28"],
+}
+"""Five zones, and days before their clocks change: by an hour, by half an hour, around Ramadan, and never."""
+
+STARTS = [(zone, day) for zone, days in CHANGES.items() for day in days]
+
+
+def instant(text: str, zone: str = "UTC") -> Instant:
+    """Return a time of a zone."""
+    return Instant(int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()) * SECOND)
+
+
+def minutes(begin: Instant, days: float) -> Iterator[Instant]:
+    """Yield every minute from a time on."""
+    yield from (Instant(begin + number * MINUTE) for number in range(int(days * 24 * 60)))
+
+
+# --- schedules ------------------------------------------------------------------------------------------------
+
+
+def expected(expression: str, zone: str, at: Instant) -> Instant | None:
+    """Return the first minute after `at` that a cron expression of numbers, `*` and `*/n` means, by looking at each.
+
+    A time of the day that the clocks leave out is the first minute after the gap; one that comes twice is taken once.
+    """
+    minute, hour, _, _, weekday = (
+        _numbers(field, most) for field, most in zip(expression.split(), (59, 23, 31, 12, 6), strict=True)
+    )
+    tz = ZoneInfo(zone)
+    is_fixed = expression.split()[1] != "*"
+    for each in minutes(Instant(at // MINUTE * MINUTE + MINUTE), 9):
+        local = datetime.fromtimestamp(each // SECOND, tz=tz)
+        if (local.weekday() + 1) % 7 not in weekday:
+            continue
+        is_second = local.fold == 1 and is_fixed
+        if local.minute in minute and local.hour in hour and not is_second:
+            return each
+        before = datetime.fromtimestamp(each // SECOND - 60, tz=tz)
+        if is_fixed and before.utcoffset() < local.utcoffset():  # type: ignore[operator]
+            skipped = local.replace(tzinfo=None) - before.replace(tzinfo=None) - timedelta(minutes=1)
+            gap = [
+                before.replace(tzinfo=None) + timedelta(minutes=n + 1)
+                for n in range(int(skipped.total_seconds() // 60))
+            ]
+            if any(missing.minute in minute and missing.hour in hour for missing in gap):
+                return each
+    return None
+
+
+def _numbers(field: str, most: int) -> set[int]:
+    if field == "*":
+        return set(range(most + 1))
+    if step := re.fullmatch(r"\*/(\d+)", field):
+        return set(range(0, most + 1, int(step[1])))
+    return {int(each) for each in field.split(",")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "expression", ["0 3 * * *", "30 2 * * *", "15 1,2 * * *", "*/20 * * * *", "5 * * * *", "0 0 * * 0"]
+)
+@pytest.mark.parametrize(("zone", "day"), STARTS)
+def test_a_schedule_is_due_when_a_scan_of_every_minute_says_so(zone: str, day: str, expression: str) -> None:
+    """Four times in a row, from a day before the clocks change on."""
+    table, at = Timetable(schedule=expression, zone=zone), instant(day, zone)
+    for _ in range(4):
+        due = due_at(table, last_rotated_at=at, since=Instant(0))
+        assert due == expected(expression, zone, at), (expression, zone, at)
+        assert due is not None
+        at = due
+
+
+def test_what_was_never_rotated_is_due_at_once_by_ttl_and_at_its_next_time_by_schedule() -> None:
+    now = instant("2026-05-01T12:00")
+    assert due_at(Timetable(ttl=Microseconds(DAY)), last_rotated_at=None, since=now) == now
+    scheduled = Timetable(schedule="0 3 * * *")
+    assert due_at(scheduled, last_rotated_at=None, since=now) == instant("2026-05-02T03:00")
+    assert due_at(Timetable(), last_rotated_at=None, since=now) is None
+
+
+def test_a_time_that_passed_since_the_last_rotation_is_due_still() -> None:
+    """A daemon that was down makes up for it, once."""
+    last = instant("2026-05-01T12:00")
+    assert due_at(Timetable(schedule="0 3 * * *"), last_rotated_at=last, since=instant("2026-05-09")) == instant(
+        "2026-05-02T03:00"
+    )
+
+
+def test_with_both_whatever_comes_first_is_due() -> None:
+    last = instant("2026-05-01T12:00")
+    daily = Timetable(ttl=Microseconds(10 * DAY), schedule="0 3 * * *")
+    assert due_at(daily, last_rotated_at=last, since=last) == instant("2026-05-02T03:00")
+    short = Timetable(ttl=Microseconds(DAY // 24), schedule="0 3 * * *")
+    assert due_at(short, last_rotated_at=last, since=last) == instant("2026-05-01T13:00")
+
+
+def test_a_day_that_never_comes_is_never_due() -> None:
+    assert due_at(Timetable(schedule="0 0 30 2 *"), last_rotated_at=instant("2026-05-01"), since=Instant(0)) is None
+
+
+# --- windows --------------------------------------------------------------------------------------------------
+
+
+def covers(window: Window, zone: str, at: Instant) -> bool:
+    """Tell in the plainest way whether a window is open at a minute."""
+    local = datetime.fromtimestamp(at // SECOND, tz=ZoneInfo(window.location or zone))
+    if window.weekdays and local.strftime("%a").lower() not in window.weekdays:
+        return False
+    if window.months and local.month not in window.months:
+        return False
+    next_month = (local.replace(day=1) + timedelta(days=32)).replace(day=1)
+    from_end = -(next_month.date() - local.date()).days
+    if window.days_of_month and local.day not in window.days_of_month and from_end not in window.days_of_month:
+        return False
+    clock = local.strftime("%H:%M")
+    spans = [span.split("-") for span in window.times]
+    return not spans or any(
+        begin <= clock < end if begin < end else (clock >= begin or clock < end) for begin, end in spans
+    )
+
+
+clocks = st.builds(lambda h, m: f"{h:02}:{m:02}", st.integers(0, 23), st.sampled_from([0, 15, 30, 45, 59]))
+spans = st.tuples(clocks, clocks).filter(lambda pair: pair[0] != pair[1]).map("-".join)
+windows = st.builds(
+    Window,
+    times=st.lists(spans, max_size=2).map(tuple),
+    weekdays=st.lists(st.sampled_from(WEEKDAYS), max_size=4, unique=True).map(tuple),
+    days_of_month=st.lists(st.sampled_from([1, 2, 15, 28, 31, -1, -3]), max_size=2).map(tuple),
+    months=st.just(()),
+    location=st.sampled_from(["", *CHANGES]),
+)
+tables = st.builds(
+    Timetable,
+    zone=st.sampled_from(sorted(CHANGES)),
+    windows=st.builds(
+        Windows, allowed=st.lists(windows, max_size=2).map(tuple), blocked=st.lists(windows, max_size=2).map(tuple)
+    ),
+)
+
+
+@pytest.mark.slow
+@given(tables, st.sampled_from(STARTS))
+def test_a_window_opens_when_a_scan_of_every_minute_says_so(table: Timetable, start: tuple[str, str]) -> None:
+    """Within three days around a change of the clocks; where nothing opens in them, it opens later or never."""
+    zone, day = start
+    begin = instant(day, zone)
+
+    def is_free(at: Instant) -> bool:
+        allowed, blocked = table.windows.allowed, table.windows.blocked
+        inside = not allowed or any(covers(window, table.zone, at) for window in allowed)
+        return inside and not any(covers(window, table.zone, at) for window in blocked)
+
+    found = next((at for at in minutes(begin, 3) if is_free(at)), None)
+    opens = opens_at(table, begin)
+    if found is not None:
+        assert opens == found
+    else:
+        assert opens is None or opens >= begin + 3 * DAY
+    assert is_open(table, begin) is is_free(begin)
+
+
+def test_without_windows_it_is_always_open() -> None:
+    assert opens_at(Timetable(), Instant(7)) == 7
+
+
+# --- configuration ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("schedule", "schedule: 0 3 * * 1-5", Timetable(schedule="0 3 * * 1-5")),
+        ("timezone", "schedule: 0 3 * * *, timezone: Europe/Oslo", Timetable(schedule="0 3 * * *", zone="Europe/Oslo")),
+        ("ttl", "ttl: 1d", Timetable(ttl=Microseconds(DAY))),
+        ("times", "windows: {allowed: [{times: ['22:00-04:00']}]}", Window(times=("22:00-04:00",))),
+        ("weekdays", "windows: {allowed: [{weekdays: [sat]}]}", Window(weekdays=("sat",))),
+        ("days_of_month", "windows: {allowed: [{days_of_month: [-1]}]}", Window(days_of_month=(-1,))),
+        ("months", "windows: {allowed: [{months: [7]}]}", Window(months=(7,))),
+        ("location", "windows: {allowed: [{location: Asia/Kathmandu}]}", Window(location="Asia/Kathmandu")),
+    ],
+)
+def test_every_key_reaches_the_timetable(key: str, text: str, expected: Timetable | Window) -> None:
+    """What each of them does there is what the scans above show."""
+    table = reads(service(rotation=text)).services["app"].timetable
+    wanted = expected if isinstance(expected, Timetable) else Timetable(windows=Windows(allowed=(expected,)))
+    assert table == wanted
+
+
+def test_blocked_windows_reach_the_timetable() -> None:
+    table = reads(service(rotation="windows: {blocked: [{months: [12]}]}")).services["app"].timetable
+    assert table.windows == Windows(blocked=(Window(months=(12,)),))
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("schedule: nightly", "schedule", "no cron expression"),
+        ("schedule: 99 * * * *", "schedule", "no cron expression"),
+        ("schedule: 0 3 * * *, timezone: Europe/Olso", "timezone", "no such time zone"),
+        ("windows: {allowed: [{times: ['25:00-26:00']}]}", "0", "written HH:MM-HH:MM"),
+        ("windows: {allowed: [{times: ['04:00-04:00']}]}", "0", "no time at all"),
+        ("windows: {allowed: [{months: [13]}]}", "0", "`months` are 1 to 12"),
+        ("windows: {allowed: [{days_of_month: [0]}]}", "0", "`days_of_month` are"),
+        ("windows: {allowed: [{location: Mars}]}", "0", "no time zone"),
+        ("windows: {allowed: [{months: [2]}], blocked: [{months: [2]}]}", "windows", "no rotation could ever begin"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(text: str, key: str, said: str) -> None:
+    problem = only(service(rotation=text))
+    assert key in problem.key
+    assert said in problem.message
+
+
+def test_a_time_zone_of_nothing_is_noted() -> None:
+    """It changes nothing, so it may be a mistake."""
+    (note,) = reads(service(rotation="timezone: Europe/Oslo")).problems
+    assert "neither a `schedule` nor `windows`" in note.message
