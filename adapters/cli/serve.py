@@ -25,7 +25,9 @@ from adapters.schedule import due_at, opens_at
 from adapters.serve.daemon import Daemon, Task
 from adapters.serve.http import LOCAL, Endpoint, parse_address
 from adapters.system import SystemClock
+from engine.credential import Credential
 from engine.errors import ExitCode, InGrace, KeyturnError, OwnedElsewhere, RotationOpen
+from engine.leaving import is_half_way
 from engine.machine import ENDED, State, rests
 from engine.policies import is_inconclusive, is_stuck
 from engine.process import Wait, next_effect
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 _BUSY_ELSEWHERE: Final = Microseconds(5 * SECOND)
 _STUCK: Final = Microseconds(300 * SECOND)
 """How soon something is tried again that a person should see to."""
+_AFTER_FAILURE: Final = Microseconds(3_600 * SECOND)
+"""How long a service is left alone after a rotation that failed or went back by itself."""
 _REASON: Final = "due"
 
 
@@ -106,7 +110,10 @@ def _metrics(session: Session, accept: str) -> tuple[bytes, str]:
         return exposition(collector, accept=accept)
 
 
-def _tell(session: Session, task: Task, error: KeyturnError) -> None:
+def _tell(session: Session, task: Task, error: Exception) -> None:
+    if not isinstance(error, KeyturnError):
+        session.console.bug(error, advice=f"keyturn serve goes on; {task} is tried again.")
+        return
     session.console.say(f"{to_text(SystemClock().now().wall)} {task}: {error.message} {error.advice}".rstrip())
 
 
@@ -158,8 +165,11 @@ class Worker:
         credential = installation.world.credential(found.name, found.environment)
         if credential.open is not None:
             return None  # when that is over, it is looked again
+        rests_until = self._rests_until(credential)
+        if rests_until is None:
+            return None  # a person decides what comes of the last one
         due = due_at(found.timetable, last_rotated_at=self._last_rotated(found), since=now)
-        at = None if due is None else opens_at(found.timetable, Instant(max(due, now)))
+        at = None if due is None else opens_at(found.timetable, Instant(max(due, now, rests_until)))
         if at is None or at > now:
             return at
         self._session.where = f"service {found.name} ({found.environment})"
@@ -169,6 +179,16 @@ class Worker:
             return None
         self._say(installation.operations.rotation(rotation_id))
         return None
+
+    def _rests_until(self, credential: Credential) -> Instant | None:
+        """Return until when a service is left alone because its last rotation came to nothing; None: until a person acts.
+
+        What failed a minute ago fails again, and each time costs logins and calls people.
+        """
+        last = None if credential.last is None else self._session.installation.operations.rotation(credential.last)
+        if last is None or last.state not in (State.FAILED, State.ROLLED_BACK) or last.ended_at is None:
+            return Instant(0)
+        return None if is_half_way(last) else Instant(last.ended_at + _AFTER_FAILURE)
 
     def _take_turn(self, rotation: Rotation) -> Instant | None:
         """Begin a rotation that waited, if its turn has come; else its turn is told by the end of the other."""

@@ -19,7 +19,6 @@ from uuid import UUID
 from adapters.event_store.sqlite import SqliteEventLog
 from engine import events as e
 from engine.credential import credential_id
-from engine.errors import KeyturnError
 from engine.facts import Recorded
 from engine.ports import Clock
 from engine.values import SECOND, Instant, Microseconds
@@ -35,7 +34,7 @@ Task: TypeAlias = UUID | str
 
 
 class Work(Protocol):
-    """What a worker can do, in a thread of its own; every method raises `KeyturnError`."""
+    """What a worker can do, in a thread of its own; whatever a method raises is told, and the task tried again."""
 
     def advance(self, rotation_id: UUID) -> Instant | None:
         """Drive a rotation as far as it goes now; return when there is more to do, None where it rests."""
@@ -77,7 +76,7 @@ class Daemon:
         *,
         workers: int,
         services: Iterable[tuple[str, str]],
-        told: Callable[[Task, KeyturnError], None],
+        told: Callable[[Task, Exception], None],
         observe: Callable[[Sequence[Recorded]], None] = lambda recorded: None,
     ) -> None:
         """Serve `services` (name, environment). `work` is called once in each worker; `told` hears of errors.
@@ -173,7 +172,7 @@ class Daemon:
         next_at: Instant | None = None
         try:
             next_at = self._work(task)
-        except KeyturnError as error:
+        except Exception as error:  # noqa: BLE001 - a bug that one task meets must not end the others, nor be silent
             self._told(task, error)
             next_at = Instant(self._clock.now().wall + TROUBLE_PAUSE)
         finally:

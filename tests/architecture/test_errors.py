@@ -33,13 +33,13 @@ Their parts are called after them: `_check_key` is a part of `check`.
 KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
     "adapters/cli/session.py": "begins to send notifications: what keeps it from that is told, and the work goes on",
-    "adapters/serve/daemon.py": "ends what a worker did for one task, and says so: the other tasks go on",
     "adapters/outbox/dispatcher.py": "ends a thread that delivers, and says so: the work goes on without it",
     "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
     "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
 }
 
 EVERYTHING_CAUGHT_IN = {
+    "adapters/serve/daemon.py": "ends what a worker did for one task, and says so: the other tasks go on",
     "adapters/cli/main.py": "the last resort: an unexpected error is shown redacted, and exits with 1",
     "adapters/outbox/courier.py": "a channel may be a plugin: what it raises ends one message, and no thread",
     "adapters/outbox/dispatcher.py": "the last resort of a thread that delivers: shown redacted, as main.py does",
