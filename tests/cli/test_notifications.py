@@ -346,6 +346,12 @@ def test_a_sink_that_cannot_be_right_is_a_problem(folder: Folder) -> None:
     assert "does not exist" in done.out + done.err
 
 
+def test_what_a_channel_is_never_told_is_no_problem(folder: Folder) -> None:
+    """PagerDuty has no form of a rotation that started."""
+    tell(folder, "{pagerduty: {integration_key: env://KEY, events: [failed]}}")
+    folder.ok("config", "check")
+
+
 def test_status_and_doctor_say_that_nobody_was_told(folder: Folder) -> None:
     """Of what failed a while ago; once it is told, they say so no more."""
     tell(folder, "{file: {path: later/told.jsonl}}", faults="fail_verification")
@@ -379,7 +385,9 @@ def test_a_secret_in_the_reason_leaves_on_no_channel(folder: Folder, tmp_path: P
     for name in ("a.jsonl", "b.jsonl"):
         assert live not in (folder.path / name).read_text()
         assert "undelivered" in kinds(folder, name)
-    blocked = [each for each in outbox(folder)["notices"] if each["state"] == "blocked"]
+    found = outbox(folder)
+    blocked = [each for each in found["notices"] if each["state"] == "blocked"]
     assert blocked
+    assert [each["waiting"] for each in found["channels"]] == [0, 0], "that it was blocked is told at once"
     assert all("stands in it" in each["reason"] for each in blocked)
     assert live not in json.dumps(blocked)
