@@ -181,7 +181,7 @@ class Worker:
         return None
 
     def _rests_until(self, credential: Credential) -> Instant | None:
-        """Return until when a service is left alone because its last rotation came to nothing; None: until a person acts.
+        """Return until when a service is left alone since its last rotation came to nothing; None: until a person acts.
 
         What failed a minute ago fails again, and each time costs logins and calls people.
         """

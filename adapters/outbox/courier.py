@@ -83,6 +83,8 @@ class Courier:
     entropy: Entropy
     actor: str
     known: Callable[[str], Known]
+    heard: Callable[[c.ChannelEvent], None] = lambda event: None
+    """Told what was recorded, once it is."""
     _queue: deque[Waiting] = field(default_factory=deque)
     _scanned: int = -1
     _version: int = -1
@@ -249,6 +251,7 @@ class Courier:
         at = self.clock.now().wall
         self.log.append([Fact(c.channel_id(self.outlet.id), state.version + 1, at, self.actor, event)])
         self._version = state.version + 1
+        self.heard(event)
         if not isinstance(event, c.NotificationPostponed | c.ChannelDisabled | c.DigestGathered):
             settled = set(getattr(event, "positions", ()))
             self._queue = deque(each for each in self._queue if each.notice.position not in settled)

@@ -195,7 +195,8 @@ class Dispatcher:
         ownership = FileOwnership(self.state / _LOCKS, lease=self.lease, clock=clock)
         with self._views() as views:
             secrets = Secrets(Wiring(self.wiring.configuration, self.state))  # a thread of its own, stores of its own
-            courier = Courier(outlet, self._log(), views, clock, SystemEntropy(), self.actor, secrets.known)
+            log, entropy = self._log(), SystemEntropy()
+            courier = Courier(outlet, log, views, clock, entropy, self.actor, secrets.known, self._hear)
             try:
                 with ownership.hold(c.channel_id(outlet.id)) as check:
                     why, at = courier.run(until=_NEVER, stopped=self._stopping(check))
@@ -204,6 +205,11 @@ class Dispatcher:
             except Fenced:
                 return Instant(clock.now().wall + _AGAIN)
         return at if why is Rest.LATER else None
+
+    def _hear(self, event: c.ChannelEvent) -> None:
+        """Look at the log again where a channel recorded what the others are told."""
+        if isinstance(event, c.ChannelDisabled | c.NotificationGivenUp | c.NotificationBlocked):
+            self.wake()
 
     def _stopping(self, check: Callable[[], None]) -> Callable[[], bool]:
         def stopping() -> bool:

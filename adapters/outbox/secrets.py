@@ -13,7 +13,7 @@ from adapters.config.build import Wiring
 from adapters.config.model import references
 from adapters.outbox.gate import Known
 from engine.errors import PortError
-from engine.values import LABELS, Form, Secret
+from engine.values import CURRENT, PENDING, PREVIOUS, Form, Secret
 
 _NO_SECRETS: Final = ("username",)
 """What is given as a reference and stands in messages by right: an address that is a login as well."""
@@ -26,7 +26,10 @@ class Secrets:
         self._wiring = wiring
 
     def known(self, service: str) -> Known:
-        """Return what yields the secrets of a service: its live, pending and previous values, and its own logins."""
+        """Return what yields the secrets of a service: every value of it that the store holds, and its own logins.
+
+        Every one: the value of a rotation that failed has no label any more, and may still be accepted somewhere.
+        """
         return lambda: self._of(service) if service in self._wiring.configuration.services else iter(())
 
     def _of(self, name: str) -> Iterator[tuple[str, Secret]]:
@@ -34,10 +37,13 @@ class Secrets:
         called = f"of {name} ({service.environment})"
         with suppress(PortError):
             store = self._wiring.store(service.credential.store)
-            for label in LABELS:
-                value = store.read(service.credential.key, label)
-                if value is not None and value.secret is not None and value.form is Form.PLAIN:
-                    yield f"the {label} value {called}", value.secret
+            holdings = store.versions(service.credential.key)
+            labels = {holdings.current: CURRENT, holdings.pending: PENDING, holdings.previous: PREVIOUS}
+            for version in holdings.versions:
+                with suppress(PortError):
+                    value = store.read(service.credential.key, version)
+                    if value is not None and value.secret is not None and value.form is Form.PLAIN:
+                        yield f"the {labels.get(version, 'former')} value {called}", value.secret
         for options, path in (
             (service.options, ("services", name)),
             *((channel.options, channel.path) for channel in service.channels),

@@ -62,11 +62,13 @@ def faults(outlets: Mapping[str, Outlet], at: Instant) -> Iterator[tuple[Channel
 
 
 def _unmade(subscription: Subscription, at: Instant) -> Iterator[tuple[Channel, str]]:
-    service = subscription.service
+    """Yield the first form that cannot be made, of those that the channel tells when they are selected."""
+    service, notifier = subscription.service, subscription.notifier
     every = samples(service=service.name, environment=service.environment, at=at)
-    for notices in (*([each] for each in every), every):
+    told = [notice for notice in every if notifier.supports(notice, selected=True)]
+    for notices in (*([each] for each in told), told):
         try:
-            subscription.notifier.render(notices, key="kt_sample")
+            notifier.render(notices, key="kt_sample")
         except Rejected as error:
             what = notices[0].kind.value if len(notices) == 1 else "a digest"
             yield subscription.channel, f"the message of {what} cannot be made: {error.why}"

@@ -10,7 +10,7 @@ from typing import Final
 from engine import events as e
 from engine.channel_events import ChannelDisabled, CredentialOverdue, NotificationBlocked, NotificationGivenUp
 from engine.facts import Fact
-from engine.leaving import ways_out
+from engine.leaving import Way, ways_out
 from engine.notices import Notice, NoticeKind
 from engine.plan import Kind
 from engine.policies import is_stuck
@@ -33,7 +33,7 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
     body, completes = fact.body, kind is NoticeKind.COMPLETED
     is_asked = kind in (NoticeKind.ROLLBACK_STARTED, NoticeKind.ROLLED_BACK) and not rotation.automatic
     shows_cause = kind in _WITH_CAUSE and not is_asked  # what only went wrong on the way back that a person wanted
-    ways = () if kind in _NOTHING_TO_DO else ways_out(rotation)
+    ways = () if kind in _NOTHING_TO_DO else _ways(kind, rotation)
     return Notice(
         position=position,
         kind=kind,
@@ -112,6 +112,16 @@ _NOTHING_TO_DO: Final = frozenset(
     {NoticeKind.STARTED, NoticeKind.RESUMED, NoticeKind.WAVE_COMPLETED, NoticeKind.ROLLBACK_STARTED}
 )
 """What goes on by itself, so that nobody has to do anything."""
+
+
+def _ways(kind: NoticeKind, rotation: Rotation) -> tuple[Way, ...]:
+    """Return what a person may do: after a failure that was taken back, what was wanted is still to be done."""
+    if kind is NoticeKind.ROLLED_BACK and rotation.automatic:
+        return (
+            Way(f"keyturn rotate {rotation.service}", "tries again, once the cause is gone"),
+            Way(f"keyturn show {rotation.id}", "tells how it came to be there"),
+        )
+    return ways_out(rotation)
 
 
 def _kind(body: e.Event, rotation: Rotation) -> NoticeKind | None:

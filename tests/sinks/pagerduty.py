@@ -66,6 +66,11 @@ class FakePagerDuty:
         """The open alerts, by their key."""
         return {alert.key: alert for alert in self.alerts if alert.is_open}
 
+    @property
+    def refused(self) -> list[str]:
+        """Why something was not accepted, in the words of the answers."""
+        return [reply.body.decode() for reply in self.server.replies if reply.status != 202]
+
     def answer(self, request: Request) -> Reply:
         """Answer a request as the Events API does."""
         if request.path not in {"/v2/enqueue", "/v2/change/enqueue"}:

@@ -74,6 +74,12 @@ class FakeSlack:
         """What was asked for, in its order: the last parts of the paths."""
         return [request.path.rsplit("/", 1)[-1] for request in self.server.requests]
 
+    @property
+    def refused(self) -> list[str]:
+        """Why something was not taken, in the words of the answers."""
+        answers = [(reply.status, reply.body.decode()) for reply in self.server.replies]
+        return [said for status, said in answers if status != 200 or (said != "ok" and not json.loads(said)["ok"])]
+
     def delete(self, ts: str) -> None:
         """Delete a message, as a person may."""
         self.channels[CHANNEL_ID] = [message for message in self.messages if message.ts != ts]

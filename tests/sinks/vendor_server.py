@@ -58,6 +58,8 @@ class VendorServer:
     def __init__(self, answer: Callable[[Request], Reply]) -> None:
         self.requests: list[Request] = []
         """Everything that was sent, in its order."""
+        self.replies: list[Reply] = []
+        """What the fake thought of what it was handed, in its order; orders are not among it."""
         self._answer = answer
         self._orders: deque[Reply | Fault] = deque()
         self._lock = threading.Lock()
@@ -66,7 +68,8 @@ class VendorServer:
         self._server.daemon_threads = False  # so that closing the server waits for them
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
-        self.url = f"http://{HOST}:{self._server.server_address[1]}"
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://{HOST}:{self.port}"
 
     def order(self, *replies: Reply | Fault) -> None:
         """Have the next requests meet these, one each, in this order."""
@@ -88,16 +91,21 @@ class VendorServer:
                 case Reply():
                     return order, True
                 case None | Fault.PASS:
-                    return self._answer(request), True
+                    return self._judged(request), True
                 case Fault.LOSE_ANSWER:
-                    self._answer(request)
+                    self._judged(request)
                     return None, False
                 case Fault.HALF_AN_ANSWER:
-                    return self._answer(request), False
+                    return self._judged(request), False
                 case Fault.LOSE_REQUEST:
                     return None, False
         self._is_stopped.wait()
         return None, False
+
+    def _judged(self, request: Request) -> Reply:
+        reply = self._answer(request)
+        self.replies.append(reply)
+        return reply
 
 
 def _conversation_with(server: VendorServer) -> type[BaseHTTPRequestHandler]:

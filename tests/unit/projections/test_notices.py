@@ -83,6 +83,10 @@ def test_a_rotation_that_goes_back_by_itself_tells_why() -> None:
     assert (began.urgency, back.urgency) == (Urgency.ERROR, Urgency.WARNING)
     assert began.cause == back.cause == REFUSED
     assert headline(began) == "Rotation of production/app-db failed and is going back"
+    assert back.next_steps == (
+        "keyturn rotate app-db tries again, once the cause is gone",
+        f"keyturn show {story.rotation_id} tells how it came to be there",
+    )
 
 
 def test_a_rollback_that_a_person_asks_for_within_a_rotation_is_no_failure() -> None:
@@ -92,6 +96,7 @@ def test_a_rollback_that_a_person_asks_for_within_a_rotation_is_no_failure() -> 
     assert not began.is_failure
     assert (began.reason, began.cause, began.urgency) == ("on a whim", None, Urgency.WARNING)
     assert headline(began) == "Rollback of production/app-db started"
+    assert back.next_steps == ()
 
 
 @pytest.mark.parametrize("story", [Story(), with_grace()], ids=["no grace", "grace"])
