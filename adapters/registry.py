@@ -37,7 +37,9 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "slack": "adapters.notifiers.slack:ADAPTER",
         "pagerduty": "adapters.notifiers.pagerduty:ADAPTER",
     },
-    CHECK_GROUP: {},
+    CHECK_GROUP: {
+        "connection": "adapters.health.connection:ADAPTER",
+    },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 

@@ -1,0 +1,1 @@
+"""Health checks: one file a family of systems, and what they share beside."""
