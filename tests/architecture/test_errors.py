@@ -24,7 +24,7 @@ OUTCOMES_CAUGHT_IN = {
 }
 """The only files that may catch what a port answers."""
 
-ANSWERS_INSTEAD_OF_RAISING = {"check", "has", "probe", "verify"}
+ANSWERS_INSTEAD_OF_RAISING = {"check", "has", "look", "probe", "verify"}
 """The methods of an adapter that promise an answer (`unknown`, a finding) where others raise an outcome.
 
 Their parts are called after them: `_check_key` is a part of `check`.

@@ -178,7 +178,9 @@ def test_a_secret_in_the_reason_leaves_on_no_channel(folder: Folder) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         assert live not in (folder.path / name).read_text()
         assert "undelivered" in kinds(folder, name)
-    blocked = [each for each in outbox(folder)["notices"] if each["state"] == "blocked"]
+    found = outbox(folder)
+    blocked = [each for each in found["notices"] if each["state"] == "blocked"]
+    assert [each["waiting"] for each in found["channels"]] == [0, 0], "that it was blocked is told at once"
     assert blocked
     assert all("stands in it" in each["reason"] for each in blocked)
     assert live not in json.dumps(blocked)
