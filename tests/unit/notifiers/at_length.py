@@ -1,13 +1,15 @@
-"""More messages than a test suite has time for, by hand: `python -m tests.unit.notifiers.at_length COUNT [SEED]`.
+"""More messages than a test suite has time for: `python -m tests.unit.notifiers.at_length COUNT [SEED [SECONDS]]`.
 
-COUNT notices of every kind, with anything in every field, go through every form of messages that ships: each by
-itself, and every twentieth with some before it as a digest. Prints what is wrong as it is found, and in the end how
+By hand. COUNT notices of every kind, with anything in every field, go through every form of messages that ships: each
+by itself, and every twentieth with some before it as a digest. Prints what is wrong first, and then how
 many messages of each form there were, the largest of them, and how many were over a limit, invalid, had unescaped
-markup or a header that was not meant; exits with 1 where any was. The same SEED draws the same notices.
+markup or a header that was not meant; exits with 1 where any was. The same SEED draws the same notices, and after
+SECONDS it stops, however many there were.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -120,13 +122,21 @@ def judge(renderer: Renderer, given: Sequence[Notice], dropped: int, figures: Fi
     return said
 
 
-def play(count: int, seed: int) -> tuple[dict[str, Figures], list[str]]:
-    """Send so many notices through every form; return the figures of each, and the first problems in words."""
+def play(count: int, seed: int, seconds: float = math.inf) -> tuple[int, dict[str, Figures], list[str]]:
+    """Send so many notices through every form, or as many as there is time for.
+
+    Returns how many there were, the figures of each form, and the first problems in words.
+    """
+    until = time.monotonic() + seconds
     every = renderers()
     figures = {renderer.name: Figures() for renderer in every}
     before: deque[Notice] = deque(maxlen=_DIGEST_MAX)
     problems: list[str] = []
+    played = 0
     for number, notice in zip(range(count), notices(seed), strict=False):
+        if time.monotonic() > until:
+            break
+        played += 1
         before.append(notice)
         messages: list[tuple[Sequence[Notice], int]] = [([notice], 0)]
         if number % _DIGEST_EVERY == _DIGEST_EVERY - 1:
@@ -136,16 +146,16 @@ def play(count: int, seed: int) -> tuple[dict[str, Figures], list[str]]:
                 for problem in judge(renderer, given, dropped, figures[renderer.name]):
                     if len(problems) < _SHOWN_MAX:
                         problems.append(f"seed {seed}, notice {number}: {problem}")
-    return figures, problems
+    return played, figures, problems
 
 
 def main(arguments: Sequence[str]) -> int:
     """Play, and print the figures."""
-    count, seed = int(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 0
+    count, seed, seconds = [*map(float, arguments), *(0.0, math.inf)[len(arguments) - 1 :]]
     began = time.monotonic()
-    figures, problems = play(count, seed)
+    played, figures, problems = play(int(count), int(seed), seconds)
     print(*problems, sep="\n", end="\n" if problems else "")
-    print(f"{count:,} notices, seed {seed}, {time.monotonic() - began:.0f} s")
+    print(f"{played:,} notices, seed {seed:.0f}, {time.monotonic() - began:.0f} s")
     print(f"{'form':<20} {'messages':>9} {'untold':>7} {'largest':>8}  {'  '.join(PROBLEMS)}")
     for name, each in figures.items():
         counts = "  ".join(f"{each.found[kind]:>{len(kind)}}" for kind in PROBLEMS)

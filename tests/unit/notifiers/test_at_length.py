@@ -27,8 +27,8 @@ def test_every_channel_that_ships_is_among_them() -> None:
 @pytest.mark.slow
 def test_every_message_is_valid_and_within_the_limits_of_its_sink() -> None:
     """None has unescaped markup, or a header that was not meant."""
-    figures, problems = play(300, seed=20)
-    assert problems == []
+    played, figures, problems = play(300, seed=20)
+    assert (played, problems) == (300, [])
     assert {name for name, each in figures.items() if each.messages >= 150} == set(FORMS)
 
 
@@ -49,6 +49,11 @@ def test_a_problem_is_told_counted_and_ends_the_program_with_1(
     monkeypatch.setattr(at_length, "renderers", lambda: [broken])
     assert at_length.main(["3"]) == 1
     assert "3 messages, 3 problems" in capsys.readouterr().out
+
+
+def test_it_stops_when_its_time_is_over() -> None:
+    played, figures, _ = play(10**9, seed=0, seconds=0)
+    assert played == sum(each.messages for each in figures.values()) == 0
 
 
 # --- that it would see what is wrong --------------------------------------------------------------------------------
