@@ -36,7 +36,7 @@ COMMANDS = {
     ),
     "serve": (
         "serve:serve",
-        "Run as a daemon: begin what is due, drive what is open, watch its health, tell people, and show metrics.",
+        "Run until stopped: begin rotations that are due, drive open ones, watch their health, and tell people.",
     ),
     "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -166,8 +167,10 @@ def test_what_is_not_taken_is_tried_later_and_once_at_a_time(web: Web, status: i
 
 def test_a_service_that_does_not_answer_is_not_waited_for(web: Web) -> None:
     web.is_silent = True
+    began = time.monotonic()
     with pytest.raises(Unavailable):
         send(channel(web.url("one"), seconds=0.1))
+    assert time.monotonic() - began < 5, "it waited the 10 s that are the default"
 
 
 def test_who_took_a_message_does_not_get_it_again(web: Web) -> None:

@@ -228,6 +228,16 @@ def test_a_connection_that_ends_after_the_whole_mail_is_uncertain() -> None:
     assert len(sink.taken) == 1
 
 
+def test_what_is_configured_of_a_mail_is_in_it() -> None:
+    """Who answers are for, what subjects begin with, and the name that the server is given."""
+    smtp = {"tls": "none-i-accept", "helo": "keyturn.example.test"}
+    with mail_server() as sink:
+        send(notifier(sink, smtp=smtp, reply_to="answers@example.test", subject_prefix="[prod]"))
+    assert sink.mail()["Reply-To"] == "answers@example.test"
+    assert sink.mail()["Subject"] == "[prod] Rotation of production/app-db failed"
+    assert sink.sessions[0].host_name == "keyturn.example.test"
+
+
 def test_the_size_is_announced() -> None:
     """So that a server can refuse before it has read all."""
     with mail_server() as sink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -56,8 +57,10 @@ def hasty(port: int) -> EmailNotifier:
 @pytest.mark.parametrize("said", range(len(BEGUN) + 1))
 def test_silence_before_the_end_of_the_mail_is_unavailable(said: int) -> None:
     """At the greeting, to EHLO, MAIL, RCPT, DATA: nothing can have been taken."""
+    began = time.monotonic()
     with scripted(*BEGUN[:said]) as port, pytest.raises(Unavailable, match="timed out"):
         send(hasty(port))
+    assert time.monotonic() - began < 5, "it waited the 10 s that are the default"
 
 
 @pytest.mark.parametrize(

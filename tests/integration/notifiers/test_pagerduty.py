@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +35,9 @@ def fake() -> Iterator[FakePagerDuty]:
 
 def notifier(fake: FakePagerDuty, *, key: str = ROUTING_KEY, **options: Any) -> Notifier:
     """Return a channel that sends to the fake."""
-    context = NotifierContext("pagerduty", "db", "production", Path(), lambda reference: Secret(key))
+    context = NotifierContext(
+        "pagerduty", "db", "production", Path(), lambda given: Secret({"env://KEY": key}[str(given)])
+    )
     given = {"integration_key": Reference.parse("env://KEY"), "url": fake.server.url, **options}
     built = ADAPTER.build(PagerDutyOptions(**given), context)
     assert not built.validate()
@@ -141,6 +145,32 @@ def test_without_an_answer_nobody_knows(fake: FakePagerDuty, fault: Fault) -> No
     fake.server.order(fault)
     with pytest.raises(Uncertain):
         tell(notifier(fake, timeout=Duration(SECOND // 10)), FAILED)
+
+
+@pytest.mark.slow
+def test_a_timeout_is_kept_to(fake: FakePagerDuty) -> None:
+    """Which is 10 s where nothing else is said."""
+    fake.server.order(Fault.SILENCE)
+    began = time.monotonic()
+    with pytest.raises(Uncertain):
+        tell(notifier(fake, timeout=Duration(SECOND // 10)), FAILED)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("region", "host"), [("us", "events.pagerduty.com"), ("eu", "events.eu.pagerduty.com")])
+def test_the_region_says_where_events_go(
+    fake: FakePagerDuty, region: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolve(name: str, *_: object, **__: object) -> None:
+        asked.append(name)
+        raise socket.gaierror(socket.EAI_NONAME, "no names here")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with pytest.raises(Unavailable):
+        tell(notifier(fake, url="", region=region), FAILED)
+    assert asked == [host]
 
 
 def test_an_answer_that_breaks_off_has_told_its_status(fake: FakePagerDuty) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -227,6 +228,16 @@ def test_without_an_answer_nobody_knows(fake: FakeSlack, reference: Reference, f
     fake.lose(fault)
     with pytest.raises(Uncertain):
         tell(notifier(fake, reference, timeout=Duration(SECOND // 10)), FAILED)
+
+
+@pytest.mark.slow
+def test_a_timeout_is_kept_to(fake: FakeSlack) -> None:
+    """Which is 10 s where nothing else is said."""
+    fake.lose(Fault.SILENCE)
+    began = time.monotonic()
+    with pytest.raises(Uncertain):
+        tell(notifier(fake, HOOK, timeout=Duration(SECOND // 10)), FAILED)
+    assert time.monotonic() - began < 5
 
 
 def test_a_webhook_needs_no_more_than_the_status_but_a_bot_reads_the_answer(fake: FakeSlack) -> None:

@@ -13,7 +13,7 @@ from tests.contract.awkward import AWKWARD
 AT = Instant(1_790_000_000_000_000)
 CANARY = "canary-4f1d2c"
 
-_NASTY = [
+NASTY = [
     *AWKWARD.values(),
     "<!channel> <@U012345678> <!subteam^S012345678|x> <https://canary.example|click>",
     "&lt;!here&gt; &amp;amp; & < >",
@@ -28,13 +28,14 @@ _NASTY = [
     "{{ 7 * 7 }} {% raw %} ${HOME}",
     " \n\t ",
 ]
+"""Texts that something on the way would take for its own."""
 texts = st.one_of(
     st.text(max_size=60),
-    st.sampled_from(_NASTY),
-    st.builds(lambda text, times: text * times, st.sampled_from(_NASTY), st.integers(1, 400)),
+    st.sampled_from(NASTY),
+    st.builds(lambda text, times: text * times, st.sampled_from(NASTY), st.integers(1, 400)),
 )
 """Texts of the outside: what is markup somewhere, what nobody sees, and what is far too long."""
-names = st.one_of(st.just("db"), st.text(max_size=20), st.sampled_from(_NASTY))
+names = st.one_of(st.just("db"), st.text(max_size=20), st.sampled_from(NASTY))
 instants = st.integers(0, 253_402_300_799_000_000).map(Instant)
 causes = st.none() | st.builds(Cause, step=names, kind=names, message=texts, hint=texts)
 
