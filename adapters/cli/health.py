@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @shared_options
 @click.pass_obj
 def health(session: Session, *, service: str, past: bool) -> ExitCode:
-    """Run the health checks of a service now, and show what they saw during rotations.
+    """Run the health checks of a service now, and show what they saw before.
 
     Ends with 0 where every check passes or warns, and with 5 where one fails or sees nothing.
     """
