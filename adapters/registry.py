@@ -49,6 +49,11 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "command_latency": "adapters.health.redis:COMMAND_LATENCY",
         "memory_usage": "adapters.health.redis:MEMORY_USAGE",
         "connection_count": "adapters.health.redis:CONNECTION_COUNT",
+        "http_endpoint": "adapters.health.http:HTTP_ENDPOINT",
+        "response_time": "adapters.health.http:RESPONSE_TIME",
+        "tcp": "adapters.health.connecting:TCP",
+        "tls_expiry": "adapters.health.connecting:TLS_EXPIRY",
+        "prometheus": "adapters.health.prometheus:PROMETHEUS",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
