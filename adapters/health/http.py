@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from adapters.health.http_session import check_url, client, get, place
+from adapters.health.http_session import asking, check_url, place
 from adapters.health.latency import Latencies
 from adapters.health.looking import FAIL, PASS, Found, OutOfReach, See, declared, in_milliseconds, seconds, usable
 from engine.adapter import CheckContext
@@ -102,8 +102,8 @@ def _http_endpoint(options: HttpEndpointOptions, context: CheckContext) -> See:
     def see(subject: Subject) -> Found:
         headers = _headers(options.use_credential, subject)
         began = time.monotonic()
-        with client(root=root, limit=seconds(context.timeout)) as opened:
-            answer = get(opened, options.url, until=began + seconds(context.timeout), headers=headers)
+        with asking(root=root, limit=seconds(context.timeout)) as opened:
+            answer = opened.get(options.url, headers=headers)
         took = time.monotonic() - began
         expected = options.expected_status
         is_expected = 200 <= answer.status < 300 if expected is None else answer.status == expected
@@ -123,17 +123,15 @@ def _response_time(options: ResponseTimeOptions, context: CheckContext) -> See:
 
     def see(subject: Subject) -> Found:
         headers = _headers(options.use_credential, subject)
-        began = time.monotonic()
-        limit = seconds(context.timeout)
-        with client(root=root, limit=limit) as opened:
+        with asking(root=root, limit=seconds(context.timeout)) as opened:
 
             def ask() -> None:
-                answer = get(opened, options.url, until=began + limit, headers=headers)
+                answer = opened.get(options.url, headers=headers)
                 if answer.status >= 500:
                     raise OutOfReach(f"{where}: status {answer.status}")
 
             # Half of the time is for the requests that are begun, so that the last of them can end.
-            latencies.take(ask, count=options.requests, until=began + limit / 2)
+            latencies.take(ask, count=options.requests, until=time.monotonic() + seconds(context.timeout) / 2)
         seen = {rank: latencies.percentile(rank) for rank in (50, 95, 99)}
         late = [rank for rank, bound in options.bounds().items() if seen[rank] > bound]
         text = ", ".join(f"p{rank} {in_milliseconds(seen[rank])}" for rank in seen)

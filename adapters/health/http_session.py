@@ -6,13 +6,15 @@ stays on this machine.
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from adapters.health.looking import OutOfReach
@@ -54,47 +56,70 @@ def place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+class Asking:
+    """Asks, all before one moment; connections are kept from one request to the next."""
+
+    def __init__(self, client: httpx.Client, until: float) -> None:
+        self._client = client
+        self._until = until
+        self._lines: list[socket.socket] = []
+
+    def get(
+        self, url: str, *, headers: Mapping[str, str] | None = None, query: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Return the answer; raises `OutOfReach`."""
+        import httpx
+
+        left = max(self._until - time.monotonic(), 0.001)
+        # Unpacked, a body could be far longer than what was read of it.
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        tracing = {"trace": self._trace}
+        body = bytearray()
+        try:
+            with self._client.stream(
+                "GET", url, headers=sent, params=query, timeout=left, extensions=tracing
+            ) as response:
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) >= BODY_BYTES_MAX:
+                        break
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            is_late = isinstance(error, httpx.TimeoutException) or time.monotonic() >= self._until
+            raise OutOfReach(f"{place(url)}: {'no answer in time' if is_late else why(error)}") from None
+        return Answer(response.status_code, bytes(body[:BODY_BYTES_MAX]))
+
+    def cut(self) -> None:
+        """Break what is open: the timeout of the client starts anew with each byte that comes."""
+        for line in self._lines:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            line = info["return_value"].get_extra_info("socket")
+            if isinstance(line, socket.socket):
+                self._lines.append(line)
+
+
 @contextmanager
-def client(*, root: Path | None, limit: float) -> Iterator[httpx.Client]:
-    """Open a client that keeps its connections for the length of a look; `root` are the certificates to trust."""
+def asking(*, root: Path | None, limit: float) -> Iterator[Asking]:
+    """Open what asks for the length of a look, at most `limit` seconds; `root` are the certificates to trust."""
     import httpx
 
     try:
         trusted = ssl.create_default_context(cafile=root) if root else httpx.create_ssl_context(trust_env=False)
     except OSError:
         raise OutOfReach(f"the certificates of {root} cannot be read") from None
-    with httpx.Client(verify=trusted, timeout=limit, trust_env=False, follow_redirects=False) as opened:
-        yield opened
-
-
-def get(
-    opened: httpx.Client,
-    url: str,
-    *,
-    until: float,
-    headers: Mapping[str, str] | None = None,
-    params: Mapping[str, str] | None = None,
-) -> Answer:
-    """Return the answer, all of it before `until` (monotonic seconds); raises `OutOfReach`."""
-    import httpx
-
-    left = max(until - time.monotonic(), 0.001)
-    body = bytearray()
-    try:
-        # Unpacked, a body could be far longer than what was read of it.
-        sent = {"Accept-Encoding": "identity", **(headers or {})}
-        with opened.stream("GET", url, headers=sent, params=params, timeout=left) as response:
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) >= BODY_BYTES_MAX:
-                    break
-                if time.monotonic() >= until:
-                    raise OutOfReach(f"{place(url)}: no answer in time")
-    except httpx.TimeoutException:
-        raise OutOfReach(f"{place(url)}: no answer in time") from None
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-        raise OutOfReach(f"{place(url)}: {why(error)}") from None
-    return Answer(response.status_code, bytes(body[:BODY_BYTES_MAX]))
+    with httpx.Client(verify=trusted, trust_env=False, follow_redirects=False) as client:
+        opened = Asking(client, time.monotonic() + limit)
+        timer = threading.Timer(limit, opened.cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield opened
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def why(error: BaseException) -> str:

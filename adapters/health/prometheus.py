@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from adapters.health.http_session import check_url, client, get, place
+from adapters.health.http_session import asking, check_url, place
 from adapters.health.looking import FAIL, PASS, UNKNOWN, Found, NotSeen, OutOfReach, See, declared, seconds
 from engine.adapter import CheckContext
 from engine.health import CheckResult, Subject
@@ -100,10 +99,9 @@ def _see(options: PrometheusOptions, context: CheckContext) -> See:
     url = f"{options.url.rstrip('/')}/api/v1/query"
 
     def see(_: Subject) -> Found:
-        limit = seconds(context.timeout)
         try:
-            with client(root=root, limit=limit) as opened:
-                answer = get(opened, url, until=time.monotonic() + limit, params={"query": options.query})
+            with asking(root=root, limit=seconds(context.timeout)) as opened:
+                answer = opened.get(url, query={"query": options.query})
         except OutOfReach as error:
             raise NotSeen(str(error)) from None
         if answer.status != 200:

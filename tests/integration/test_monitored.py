@@ -106,7 +106,9 @@ def watch(tmp_path: Path, drivers: list[Driver], make_site: Callable[[Strategy],
 
 
 @pytest.mark.parametrize("break_it", BREAKS.values(), ids=BREAKS)
-def test_a_new_login_that_breaks_is_left_again(watch: Watch, break_it: Callable[[PostgresSite, str], None]) -> None:
+def test_a_new_login_that_breaks_is_left_again(
+    watch: Watch, break_it: Callable[[PostgresSite, str], None], record_property: Callable[[str, object], None]
+) -> None:
     """After as many failures in a row as it takes, within 10 s; a fresh login with the old version works."""
     watched = watch()
     watched.await_rounds(2)
@@ -116,6 +118,7 @@ def test_a_new_login_that_breaks_is_left_again(watch: Watch, break_it: Callable[
     break_it(watched.site, new.username)
     ended = watched.outcome()
     took = time.time() - broken
+    record_property("seconds_to_rolled_back", round(took, 3))
 
     assert ended.code == ROLLED_BACK, ended
     assert took < SECONDS_MAX

@@ -128,15 +128,25 @@ def test_what_is_not_there_is_a_failure_but_for_prometheus(adapter: CheckAdapter
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [{"wait": 2.0}, {"drip": 0.1}])
-def test_an_answer_that_is_late_is_a_failure_in_time(web: Web, delay: dict[str, float]) -> None:
-    """However often a part of it comes."""
-    for name, value in delay.items():
-        setattr(web, name, value)
-    began = time.monotonic()
-    sample = look(HTTP_ENDPOINT, url=web.url(), timeout=0.3)
-    assert time.monotonic() - began < 1
-    assert sample.result is FAIL
+@pytest.mark.parametrize("pem", [False, True], ids=["plain", "protected"])
+@pytest.mark.parametrize("delay", [{"wait": 2.0}, {"drip": 0.1}, {"trickle": 0.1}], ids=["answer", "body", "head"])
+@pytest.mark.parametrize(
+    ("adapter", "options"),
+    [(HTTP_ENDPOINT, {}), (RESPONSE_TIME, {"p50_threshold_ms": 1e6}), (PROMETHEUS, {"query": "up", "success": "== 1"})],
+)
+def test_an_answer_that_is_late_is_no_answer(
+    tmp_path: Path, *, adapter: CheckAdapter, options: dict[str, Any], delay: dict[str, float], pem: bool
+) -> None:
+    """In time, however often a part of it comes."""
+    root = certificate(tmp_path) if pem else None
+    with serving(root) as web:
+        for name, value in delay.items():
+            setattr(web, name, value)
+        began = time.monotonic()
+        trusted = {"tls_root": root.name} if root else {}
+        sample = look(adapter, url=web.url(), timeout=0.4, base=tmp_path, **options, **trusted)
+        assert time.monotonic() - began < 1
+    assert sample.result is (UNKNOWN if adapter is PROMETHEUS else FAIL)
     assert "no answer in time" in sample.text
 
 

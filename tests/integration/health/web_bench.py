@@ -34,6 +34,8 @@ class Web:
     """Seconds before an answer."""
     drip: float = 0.0
     """Seconds before each byte of the body."""
+    trickle: float = 0.0
+    """Seconds before each byte of the head."""
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Path and Authorization."""
@@ -77,6 +79,9 @@ def serving(pem: Path | None = None) -> Iterator[Web]:
             web.asked.append((self.path, self.headers.get("Authorization", "")))
             time.sleep(web.wait)
             with suppress(OSError):
+                for sign in b"HTTP/1.1 200 OK\r\n" * bool(web.trickle):
+                    time.sleep(web.trickle)
+                    self.wfile.write(bytes([sign]))
                 self.send_response(web.status)
                 for name, value in {"Content-Length": str(len(web.body)), **web.headers}.items():
                     self.send_header(name, value)
