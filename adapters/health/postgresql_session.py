@@ -6,14 +6,12 @@ Rule 2: a session ends with its look: a server that is frozen answers nobody, an
 
 from __future__ import annotations
 
-import os
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.health.cutting import cut_off
 from adapters.health.looking import NotSeen, OutOfReach, seconds, usable
 from engine.adapter import CheckContext
 from engine.health import Subject
@@ -87,7 +85,7 @@ def session(context: CheckContext, subject: Subject) -> Iterator[Session]:
         where = f"{server.host}:{server.port}/{server.database}"
         raise OutOfReach(f"{subject.new_version}: no login as {value.username} at {where}") from None
     try:
-        with _cut_off(connection.fileno(), limit):
+        with cut_off(connection.fileno(), limit):
             opened = Session(connection)
             # The server's own limit comes first, so that no query is left behind.
             opened.ask(f"SET statement_timeout = {max(int(limit * 900), 1)}")
@@ -107,22 +105,3 @@ def _tls(context: CheckContext, libpq: int) -> dict[str, Any]:
         # A server that has not proven who it is may not ask for the password in the clear.
         found["require_auth"] = "scram-sha-256,md5,none"
     return found
-
-
-@contextmanager
-def _cut_off(descriptor: int, limit: float) -> Iterator[None]:
-    """Break a connection after so many seconds."""
-    with socket.socket(fileno=os.dup(descriptor)) as line:
-
-        def cut() -> None:
-            with suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(limit, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
+from adapters.health.cutting import cut_off
 from adapters.health.looking import NotSeen, OutOfReach, seconds, usable
 from engine.adapter import CheckContext
 from engine.health import Subject
@@ -32,12 +33,11 @@ class Session:
         """Return the answer to a command, as bytes."""
         from redis import exceptions
 
-        left = self._until - time.monotonic()
-        if left <= 0:
+        if time.monotonic() >= self._until:
             raise OutOfReach(f"{self.node}: no answer in time")
         try:
             self._connection.send_command(*words)
-            return self._connection.read_response(timeout=left)
+            return self._connection.read_response()
         except exceptions.NoPermissionError:
             raise NotSeen(f"{self.node}: the login may not {' '.join(words[:2])}") from None
         except exceptions.AuthenticationError:
@@ -47,7 +47,9 @@ class Session:
         except exceptions.ResponseError as error:
             raise NotSeen(f"{self.node}: {words[0]} was answered with {type(error).__name__}") from None
         except (exceptions.RedisError, OSError):
-            raise OutOfReach(f"{self.node}: the connection was lost before the answer") from None
+            is_late = time.monotonic() >= self._until
+            why = "no answer in time" if is_late else "the connection was lost before the answer"
+            raise OutOfReach(f"{self.node}: {why}") from None
 
     def info(self, section: str) -> dict[str, str]:
         """Return a section of INFO."""
@@ -98,10 +100,13 @@ def session(context: CheckContext, subject: Subject, node: Any, *, until: float)
             connection.connect()
         except (exceptions.RedisError, OSError):
             raise OutOfReach(f"{node}: no connection") from None
-        opened = Session(str(node), connection, until)
-        # Sent by hand: a client that goes on after a refused AUTH is the `default` user.
-        opened.ask("AUTH", value.username, value.revealed())
-        yield opened
+        # The driver has no other way to the descriptor.
+        descriptor = connection._sock.fileno()  # noqa: SLF001
+        with cut_off(descriptor, max(until - time.monotonic(), 0.0)):
+            opened = Session(str(node), connection, until)
+            # Sent by hand: a client that goes on after a refused AUTH is the `default` user.
+            opened.ask("AUTH", value.username, value.revealed())
+            yield opened
     finally:
         connection.disconnect()
 

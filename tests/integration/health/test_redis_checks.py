@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -173,6 +175,30 @@ def test_a_node_that_does_not_answer_is_a_failure_in_time(node: servers.RedisSer
 
 
 @pytest.mark.slow
+def test_an_answer_that_trickles_in_is_a_failure_in_time(node: servers.RedisServer) -> None:
+    def trickle() -> None:
+        line, _ = listener.accept()
+        with suppress(OSError), line:
+            line.recv(1024)
+            line.sendall(b"+OK\r\n+")
+            for _ in range(30):
+                time.sleep(0.1)
+                line.sendall(b"P")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        options = options_of(node, nodes=(f"127.0.0.1:{listener.getsockname()[1]}",))
+        began = time.monotonic()
+        sample = built("command_latency", context("redis", options, timeout=0.4)).look(subject("app"))
+        assert time.monotonic() - began < 1
+        thread.join()
+    assert_told(sample)
+    assert sample.result is FAIL
+    assert sample.text.endswith("no answer in time")
+
+
+@pytest.mark.slow
 def test_a_look_does_not_begin_what_it_has_no_time_for(node: servers.RedisServer) -> None:
     sample = look(node, check="command_latency", timeout=0.4, command=SLOW, commands=100, threshold_ms=1000)
     assert sample.result is PASS
@@ -222,10 +248,8 @@ def test_the_worst_node_counts(node: servers.RedisServer, other: servers.RedisSe
 
 def connected(node: servers.RedisServer, count: int, stack: ExitStack) -> None:
     for _ in range(count):
-        client = redis.Redis(host=node.host, port=node.port, password=node.password.reveal())
-        stack.enter_context(client)
-        connection: Any = client.connection_pool.get_connection()
-        stack.callback(connection.disconnect)
+        login: Any = {"password": node.password.reveal(), "single_connection_client": True}
+        stack.enter_context(redis.Redis(host=node.host, port=node.port, **login)).ping()
 
 
 def test_clients_are_held_against_what_is_allowed(node: servers.RedisServer) -> None:
