@@ -129,7 +129,7 @@ def test_what_is_not_there_is_a_failure_but_for_prometheus(adapter: CheckAdapter
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pem", [False, True], ids=["plain", "protected"])
-@pytest.mark.parametrize("delay", [{"wait": 2.0}, {"drip": 0.1}, {"trickle": 0.1}], ids=["answer", "body", "head"])
+@pytest.mark.parametrize("delay", [{"wait": 3.0}, {"drip": 0.3}, {"trickle": 0.3}], ids=["answer", "body", "head"])
 @pytest.mark.parametrize(
     ("adapter", "options"),
     [(HTTP_ENDPOINT, {}), (RESPONSE_TIME, {"p50_threshold_ms": 1e6}), (PROMETHEUS, {"query": "up", "success": "== 1"})],
@@ -145,7 +145,7 @@ def test_an_answer_that_is_late_is_no_answer(
         began = time.monotonic()
         trusted = {"tls_root": root.name} if root else {}
         sample = look(adapter, url=web.url(), timeout=0.4, base=tmp_path, **options, **trusted)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
     assert sample.result is (UNKNOWN if adapter is PROMETHEUS else FAIL)
     assert "no answer in time" in sample.text
 

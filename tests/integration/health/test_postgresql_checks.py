@@ -150,7 +150,7 @@ def test_a_query_without_end_is_a_failure_in_time(database: Database, login: str
 def test_a_look_does_not_begin_what_it_has_no_time_for(database: Database, login: str) -> None:
     sample = look(database, login, "query_latency", timeout=1.0, query="SELECT pg_sleep(0.2)", queries=100)
     assert sample.result is PASS
-    assert sample.text.endswith("of 3 queries")
+    assert 1 <= int(sample.text.split()[-2]) <= 3
 
 
 @pytest.mark.slow

@@ -191,7 +191,7 @@ def test_an_answer_that_trickles_in_is_a_failure_in_time(node: servers.RedisServ
         options = options_of(node, nodes=(f"127.0.0.1:{listener.getsockname()[1]}",))
         began = time.monotonic()
         sample = built("command_latency", context("redis", options, timeout=0.4)).look(subject("app"))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         thread.join()
     assert_told(sample)
     assert sample.result is FAIL
