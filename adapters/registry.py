@@ -42,6 +42,18 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     },
     CHECK_GROUP: {
         "connection": "adapters.health.connection:ADAPTER",
+        "query_latency": "adapters.health.postgresql:QUERY_LATENCY",
+        "connection_pool": "adapters.health.postgresql:CONNECTION_POOL",
+        "active_transactions": "adapters.health.postgresql:ACTIVE_TRANSACTIONS",
+        "replication_lag": "adapters.health.replication_lag:REPLICATION_LAG",
+        "command_latency": "adapters.health.redis:COMMAND_LATENCY",
+        "memory_usage": "adapters.health.redis:MEMORY_USAGE",
+        "connection_count": "adapters.health.redis:CONNECTION_COUNT",
+        "http_endpoint": "adapters.health.http:HTTP_ENDPOINT",
+        "response_time": "adapters.health.http:RESPONSE_TIME",
+        "tcp": "adapters.health.connecting:TCP",
+        "tls_expiry": "adapters.health.connecting:TLS_EXPIRY",
+        "prometheus": "adapters.health.prometheus:PROMETHEUS",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

@@ -1,1 +1,1 @@
-"""Health checks: one file a family of systems, and what they share beside."""
+"""Health checks, one file a family; shared parts stand beside them."""

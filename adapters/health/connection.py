@@ -1,151 +1,90 @@
-"""Logging in: the new version is accepted, and the old one is what the rotation needs it to be.
+"""The check `connection`: fresh logins, with the new version and, as long as it is the way back, with the old one.
 
-Rule 1: every login is a fresh one, made by the service's own target; a session that is open proves nothing.
-Rule 2: a login that is expected to be refused costs a wrong try. It is made only where the subject asks for it, never
-again once it was refused, and no refused login is repeated sooner than the target's login budget can bear.
+Rule: what the target did not answer clearly is unknown; that it is out of reach is a failure of what is looked at.
 """
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import msgspec
 
-from adapters.health.catalog import CONNECTION, declare
-from adapters.health.looking import Check, Failed, Unseen, plain
-from engine.adapter import CheckContext
+from engine.adapter import CheckAdapter, CheckContext
 from engine.health import CheckResult, Sample, Subject
 from engine.ports import Probe, Sighting, Target
-from engine.values import SECOND, CredentialValue
-
-_SHARE: Final = 2
-"""A check takes one of so many parts of a login budget; the others are for the rotation itself."""
+from engine.values import CredentialValue, Form, Microseconds
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of `type: connection`."""
+    """Logging in afresh: an application that holds old sessions does not show that new logins fail."""
 
-    old_version: bool = True
-    """Look at the old version as well: accepted while it is the way back, refused once it is retired."""
-
-
-class _Logins:
-    """Fresh logins of one service, none of them repeated after a refusal sooner than the login budget can bear."""
-
-    def __init__(self, target: Target, now: Callable[[], float]) -> None:
-        self._target = target
-        self._now = now
-        self._refused: dict[str, tuple[str, float, Sighting]] = {}
-
-    def probe(self, place: str, version: str, value: CredentialValue) -> Sighting:
-        """Return what a login shows; the last refusal of this version where another try would come too soon."""
-        budget = self._target.capabilities.login_budget
-        refused, at, last = self._refused.get(place, ("", 0.0, None))
-        if budget is not None and last is not None and refused == version:
-            pause = _SHARE * len(self._refused) * budget.window / budget.tries / SECOND
-            if self._now() < at + pause:
-                return last
-        seen = self._target.probe(value)
-        if seen.probe is Probe.REFUSED:
-            self._refused[place] = version, self._now(), seen
-        else:
-            self._refused.pop(place, None)
-        return seen
+    old: bool = True
+    """During a rotation, log in with the old version as well: while it is valid, it is the way back."""
 
 
-class _Connection:
-    """What one service's logins are looked at with."""
+class ConnectionCheck:
+    """Logs in through the target; the port `HealthCheck`."""
 
-    def __init__(self, options: ConnectionOptions, context: CheckContext, now: Callable[[], float]) -> None:
+    def __init__(self, name: str, options: ConnectionOptions, target: Target) -> None:
+        self.name = name
         self._options = options
-        self._context = context
-        self._logins = _Logins(context.target, now)
-        self._gone = ""
-        """The old version that was seen refused; a retired value does not come back by itself."""
+        self._target = target
 
-    def see(self, subject: Subject) -> Sample:
-        plain(subject.new)
-        assert subject.new is not None, "`plain` refuses a subject without a new version"
-        self._judge_new(self._logins.probe("new", subject.new_version, subject.new))
-        told = "the new version is accepted"
-        if not self._options.old_version or subject.old is None or subject.old_works is None:
-            return Sample(CheckResult.PASS, text=told)
+    def look(self, subject: Subject) -> Sample:
+        """Log in with what should work, and with what should not where that is asked for."""
+        began = time.monotonic_ns()
+        result, text = self._looked(subject)
+        took = Microseconds((time.monotonic_ns() - began) // 1_000)
+        return Sample(result, value=took / 1_000_000, unit="s", duration=took, text=text)
+
+    def _looked(self, subject: Subject) -> tuple[CheckResult, str]:
+        if not _is_usable(subject.new):
+            return CheckResult.UNKNOWN, "there is no value that could be used to log in"
+        assert subject.new is not None
+        new = self._target.probe(subject.new)
+        if new.probe is not Probe.ACCEPTED:
+            return _result(new), f"{subject.new_version}: {_said(new)}"
+        if not self._options.old or subject.old_works is None or not _is_usable(subject.old):
+            return CheckResult.PASS, f"{subject.new_version} is accepted"
+        assert subject.old is not None
+        old = self._target.probe(subject.old)
         if subject.old_works:
-            self._judge_way_back(subject, subject.old)
-            return Sample(CheckResult.PASS, text=f"{told}, the old one too")
-        return self._judge_retired(subject, subject.old, told)
-
-    def _judge_new(self, seen: Sighting) -> None:
-        match seen.probe:
-            case Probe.ACCEPTED:
-                return
-            case Probe.UNKNOWN:
-                self._unknown("the new version", seen)
-            case Probe.REFUSED | Probe.UNUSABLE:
-                raise Failed(f"the new version is {seen.probe}{_detail(seen)}")
-
-    def _judge_way_back(self, subject: Subject, old: CredentialValue) -> None:
-        plain(old)
-        seen = self._logins.probe("old", subject.old_version, old)
-        if seen.probe is Probe.UNKNOWN:
-            self._unknown("the old version", seen)
-        if seen.probe is not Probe.ACCEPTED:
-            raise Failed(f"the old version is {seen.probe}, so there is no way back{_detail(seen)}")
-
-    def _judge_retired(self, subject: Subject, old: CredentialValue, told: str) -> Sample:
-        if self._gone == subject.old_version:
-            return Sample(CheckResult.PASS, text=f"{told}, the old one was refused at an earlier look")
-        plain(old)
-        seen = self._logins.probe("old", subject.old_version, old)
-        match seen.probe:
-            case Probe.UNKNOWN:
-                self._unknown("the old version", seen)
-            case Probe.ACCEPTED:
-                raise Failed("the old version is still accepted, although it was retired")
-            case Probe.UNUSABLE:
-                text = f"the secret of the old version is still right, although its login is refused{_detail(seen)}"
-                return Sample(CheckResult.WARN, text=text)
-            case Probe.REFUSED:
-                self._gone = subject.old_version
-        return Sample(CheckResult.PASS, text=f"{told}, the old one is refused")
-
-    def _unknown(self, version: str, seen: Sighting) -> NoReturn:
-        """Tell a service that nobody can reach from a login that says nothing."""
-        refusals = [text for text in map(_no_connection, addresses(self._context.service_options)) if text]
-        if refusals:
-            raise Failed(refusals[0])
-        raise Unseen(f"nothing is known of {version}{_detail(seen)}")
+            if old.probe is Probe.ACCEPTED:
+                return CheckResult.PASS, f"{subject.new_version} and {subject.old_version} are accepted"
+            return _result(old), f"{subject.old_version}, the way back: {_said(old)}"
+        if old.probe is Probe.REFUSED:
+            return CheckResult.PASS, f"{subject.new_version} is accepted, {subject.old_version} refused"
+        found = CheckResult.UNKNOWN if old.probe is Probe.UNKNOWN else CheckResult.FAIL
+        return found, f"{subject.old_version}, which should be refused: {_said(old)}"
 
 
-def addresses(options: msgspec.Struct) -> list[tuple[str, int]]:
-    """Return where a service is, as its own options tell: hosts and ports; nothing where they tell none."""
-    servers = getattr(options, "servers", None)
-    if callable(servers):
-        return [(server.host, server.port) for server in servers()]
-    host, port = getattr(options, "host", ""), getattr(options, "port", 0)
-    return [(host, port)] if host and port else []
+def _is_usable(value: CredentialValue | None) -> bool:
+    return value is not None and value.secret is not None and value.form is Form.PLAIN
 
 
-def _no_connection(address: tuple[str, int]) -> str:
-    try:
-        socket.create_connection(address, timeout=1).close()
-    except TimeoutError:
-        return ""
-    except OSError as error:
-        return f"no connection to {address[0]}:{address[1]}: {error.strerror or 'it is not known'}"
-    return ""
+def _result(seen: Sighting) -> CheckResult:
+    """A login that got no answer failed for whoever depends on it."""
+    return CheckResult.PASS if seen.probe is Probe.ACCEPTED else CheckResult.FAIL
 
 
-def _detail(seen: Sighting) -> str:
-    return f": {seen.detail}" if seen.detail else ""
+def _said(seen: Sighting) -> str:
+    words = {
+        Probe.ACCEPTED: "accepted",
+        Probe.UNUSABLE: "the secret is right, and the login is refused",
+        Probe.REFUSED: "refused",
+        Probe.UNKNOWN: "no clear answer",
+    }
+    return words[seen.probe] + (f" ({seen.detail})" if seen.detail else "")
 
 
-def build(options: ConnectionOptions, context: CheckContext, now: Callable[[], float] = time.monotonic) -> Check:
-    """Return the check; `now` is in seconds and never goes back."""
-    return Check(context.name, _Connection(options, context, now).see, timeout=context.timeout)
+def _build(options: ConnectionOptions, context: CheckContext) -> ConnectionCheck:
+    return ConnectionCheck(context.name, options, context.target)
 
 
-ADAPTER: Final = declare(CONNECTION, ConnectionOptions, build)
+ADAPTER: Final = CheckAdapter(
+    name="connection",
+    summary="logs in afresh with the new version, and with the old one while it is the way back",
+    options=ConnectionOptions,
+    build=_build,
+)

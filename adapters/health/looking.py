@@ -1,180 +1,123 @@
-"""What every check does alike: look, measure how long it took, and say it in one redacted line.
+"""What the checks share: looking is timed, always ends in a sample, and is told in one line without secrets.
 
-Rule 1: a check raises `Failed` or `Unseen`; `Check.look` makes a sample of it, and raises nothing.
-Rule 2: no text of a check is returned before the values of the credential were taken out of it.
+Rule 1: what answers badly or not at all fails; what could not be measured is unknown, with the reason.
+Rule 2: no text of a driver or of a server is told, but codes and numbers.
 """
 
 from __future__ import annotations
 
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from importlib import import_module
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
 
-from adapters.spellings import spellings
-from engine.errors import PortError
+from engine.adapter import CheckAdapter, CheckContext
 from engine.health import TEXT_BYTES_MAX, CheckResult, Sample, Subject
 from engine.values import SECOND, CredentialValue, Form, Microseconds
 
-TAKEN_OUT: Final = b"***"
-"""What stands where a secret stood."""
-_SPELLING_BYTES_MIN: Final = 4
-"""A shorter encoding of a secret stands in any text by chance. The secret itself is taken out whatever its length."""
+PASS: Final = CheckResult.PASS
+WARN: Final = CheckResult.WARN
+FAIL: Final = CheckResult.FAIL
+UNKNOWN: Final = CheckResult.UNKNOWN
 
 
-_GRACE_SECONDS: Final = 0.1
-"""How much longer than its timeout a look is waited for: what it says itself is more than that it did not end."""
+class OutOfReach(Exception):
+    """What is looked at did not answer, or not to this login: a failure. The message is one line for people."""
 
 
-class Failed(Exception):
-    """What was looked at does not work; the text says how."""
+class NotSeen(Exception):
+    """There was nothing to measure: unknown. The message is one line for people."""
 
 
-class Unseen(Exception):
-    """It could not be looked at, so nothing is known; the text says why."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look showed; `value` is in the unit of the check."""
+
+    result: CheckResult
+    text: str
+    value: float | None = None
 
 
-class Check:
-    """See `engine.health.HealthCheck`: `see` looks once, and may raise `Failed` and `Unseen`.
+See = Callable[[Subject], Found]
+"""Looks once; raises `OutOfReach`, `NotSeen`, or ModuleNotFoundError where the driver is not installed."""
 
-    `see` keeps to `timeout` itself as well as its library can, and is not waited for any longer than that. It returns a
-    sample whose duration is measured here. `secrets` are texts that must not be shown besides those of the subject.
-    """
 
-    def __init__(
-        self,
-        name: str,
-        see: Callable[[Subject], Sample],
-        *,
-        timeout: Microseconds,
-        secrets: Callable[[], Iterable[str]] = tuple,
-    ) -> None:
-        self._name = name
+class Looking:
+    """The port `HealthCheck` around a function that sees."""
+
+    def __init__(self, name: str, unit: str, see: See) -> None:
+        self.name = name
+        self._unit = unit
         self._see = see
-        self._timeout = timeout
-        self._secrets = secrets
-        self._busy = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """What it is called in its service."""
-        return self._name
 
     def look(self, subject: Subject) -> Sample:
-        """Look once; never raises."""
-        begun = time.perf_counter_ns()
-        seen = self._look_in_time(subject)
-        duration = Microseconds((time.perf_counter_ns() - begun) // 1_000)
-        hidden = [*secrets_of(subject), *self._secrets()]
-        return msgspec.structs.replace(seen, duration=duration, text=shown(seen.text, hidden))
-
-    def _look_in_time(self, subject: Subject) -> Sample:
-        """Wait no longer than the timeout: a name that is not resolved is waited for by the system, in its own time."""
-        if not self._busy.acquire(blocking=False):
-            return Sample(CheckResult.UNKNOWN, text="an earlier look has not ended")
-        answer: Future[Sample] = Future()
+        """Look once; what is not seen is a sample as well."""
+        began = time.monotonic_ns()
         try:
-            threading.Thread(target=self._look_apart, args=(subject, answer), daemon=True).start()
-        except RuntimeError:
-            self._busy.release()
-            return Sample(CheckResult.UNKNOWN, text="no thread could be started to look")
-        try:
-            return answer.result(self._timeout / SECOND + _GRACE_SECONDS)
-        except TimeoutError:
-            return Sample(CheckResult.FAIL, text=f"no answer within {self._timeout / SECOND:g} s")
-
-    def _look_apart(self, subject: Subject, answer: Future[Sample]) -> None:
-        try:
-            answer.set_result(self._see(subject))
-        except Failed as failure:
-            answer.set_result(Sample(CheckResult.FAIL, text=str(failure)))
-        except Unseen as reason:
-            answer.set_result(Sample(CheckResult.UNKNOWN, text=str(reason)))
-        except PortError as error:
-            # Only a secret of the configuration is read through a port here, and that is keyturn's own trouble.
-            answer.set_result(Sample(CheckResult.UNKNOWN, text=error.message))
-        finally:
-            self._busy.release()
-            if not answer.done():
-                answer.set_exception(RuntimeError("a check came to an end that it does not know"))
+            found = self._see(subject)
+        except OutOfReach as error:
+            found = Found(FAIL, str(error))
+        except NotSeen as error:
+            found = Found(UNKNOWN, str(error))
+        except ModuleNotFoundError as error:
+            found = Found(UNKNOWN, f"the Python package {error.name!r} is not installed")
+        took = Microseconds((time.monotonic_ns() - began) // 1_000)
+        unit = "" if found.value is None else self._unit
+        return Sample(found.result, found.value, unit, took, in_one_line(found.text, subject))
 
 
-class TimeLeft:
-    """How much of a timeout is left; the clock starts when it is made."""
+def declared(
+    name: str,
+    summary: str,
+    options: type[msgspec.Struct],
+    see: Callable[[Any, CheckContext], See],
+    *,
+    unit: str,
+    kinds: frozenset[str] = frozenset(),
+    extra: str = "",
+) -> CheckAdapter:
+    """Return the adapter of a check that measures in `unit`; `see` makes, from its options, what looks."""
+    return CheckAdapter(
+        name=name,
+        summary=summary,
+        options=options,
+        build=lambda given, context: Looking(context.name, unit, see(given, context)),
+        kinds=kinds,
+        extra=extra,
+    )
 
-    def __init__(self, timeout: Microseconds) -> None:
-        self._end = time.monotonic() + timeout / SECOND
-        self.whole = timeout / SECOND
 
-    def seconds(self) -> float:
-        """Return the seconds left; raises `Failed` where none are: what should have answered did not."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise Failed(f"no answer within {self.whole:g} s")
-        return left
+def judged(value: float, *, warn: float | None = None, fail: float | None = None) -> CheckResult:
+    """Say how a value looks against what it may not exceed; a bound of None is no bound."""
+    if fail is not None and value > fail:
+        return FAIL
+    return WARN if warn is not None and value > warn else PASS
 
 
-def plain(value: CredentialValue | None) -> tuple[str, str]:
-    """Return login and password of a value; raises `Unseen` where it has none that one could log in with."""
+def usable(subject: Subject) -> CredentialValue:
+    """Return the value to log in with; raises `NotSeen` where there is none in the clear."""
+    value = subject.new
     if value is None or value.secret is None or value.form is not Form.PLAIN:
-        raise Unseen("there is no value yet to log in with")
-    return value.username, value.secret.reveal()
+        raise NotSeen("there is no value that could be used to log in")
+    return value
 
 
-def secrets_of(subject: Subject) -> list[str]:
-    """Return the texts of a subject that must not be shown."""
-    values = (subject.new, subject.old)
-    return [value.secret.reveal() for value in values if value is not None and value.secret]
+def seconds(duration: Microseconds) -> float:
+    """Return a length of time in seconds."""
+    return duration / SECOND
 
 
-def without(raw: bytes, secrets: Iterable[str], *, is_cut: bool = False) -> bytes:
-    """Return bytes with every spelling of the secrets replaced by stars.
-
-    `is_cut` says that something stood behind: then the end, where half a secret could stand, goes as well.
-    """
-    forms = {
-        form
-        for secret in secrets
-        for form in spellings(secret)
-        if form and (form == secret.encode() or len(form) >= _SPELLING_BYTES_MIN)
-    }
-    for form in sorted(forms, key=len, reverse=True):
-        raw = raw.replace(form, TAKEN_OUT)
-    longest = max(map(len, forms), default=0)
-    return raw[: len(raw) - longest] if is_cut and longest else raw
+def in_milliseconds(length: float) -> str:
+    """Tell a length of time, given in seconds."""
+    return f"{length * 1000:.1f} ms"
 
 
-def shown(text: str, secrets: Iterable[str]) -> str:
-    """Return a text as one printable line without the secrets, within `TEXT_BYTES_MAX`."""
-    clean = without(text.encode(errors="replace"), secrets).decode(errors="replace")
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in clean).split())
-    return line.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
-
-
-def reason(error: BaseException) -> str:
-    """Say why there was no connection, in words of the operating system or of TLS."""
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return f"the certificate is not trusted: {link.verify_message}"
-        if isinstance(link, ssl.SSLError):
-            return f"TLS failed: {link.reason or 'the other side does not speak it'}"
-        if isinstance(link, TimeoutError):
-            return "no answer in time"
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror.rstrip(".")
-        link = link.__context__
-    return str(error).strip() or type(error).__name__
-
-
-def driver(module: str, *, extra: str) -> None:
-    """Import a driver; raises `Unseen`, which says how to install it, where it is missing."""
-    try:
-        import_module(module)
-    except ImportError:
-        raise Unseen(f'the driver {module} is missing: pip install "keyturn[{extra}]"') from None
+def in_one_line(text: str, subject: Subject) -> str:
+    """Return the text on one line, without the values of the subject, within `TEXT_BYTES_MAX`."""
+    for value in (subject.new, subject.old):
+        if value is not None and value.secret is not None and value.revealed():
+            text = text.replace(value.revealed(), "…")
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return line.encode(errors="replace")[:TEXT_BYTES_MAX].decode(errors="ignore")
