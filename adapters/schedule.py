@@ -9,11 +9,11 @@ clocks are changed is the first one after the gap, and one that comes twice is t
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from functools import lru_cache
-from typing import Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
@@ -25,7 +25,18 @@ DAYS_MAX: Final = 366
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
-_SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24):([0-5][0-9])", re.ASCII)
+_SPAN: Final = r"\A([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z"
+Span = Annotated[str, msgspec.Meta(pattern=_SPAN, description="HH:MM-HH:MM, such as 22:00-04:00")]
+
+FIELDS: Final = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31 that its month has, or L for the last day",
+    "month": "1-12 or JAN-DEC",
+    "day-of-week": "0-7 or SUN-SAT",
+}
+"""The fields of a cron expression in their order, and what they take beside `*`, lists, ranges and steps."""
+
 _MINUTE: Final = timedelta(minutes=1)
 _MINUTES_A_DAY: Final = 24 * 60
 
@@ -33,31 +44,16 @@ _MINUTES_A_DAY: Final = 24 * 60
 class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times of the week, month or year; what is not given is any."""
 
-    times: tuple[str, ...] = ()
+    times: tuple[Span, ...] = ()
     """Times of the day, `HH:MM-HH:MM`, the end not included; `22:00-04:00` goes over midnight."""
     weekdays: tuple[Weekday, ...] = ()
     """Days of the week; after midnight it is the next day."""
-    days_of_month: tuple[int, ...] = ()
+    days_of_month: tuple[Annotated[int, msgspec.Meta(ge=-31, le=31)], ...] = ()
     """Days of the month, 1 to 31; -1 is the last, -2 the one before it."""
-    months: tuple[int, ...] = ()
+    months: tuple[Annotated[int, msgspec.Meta(ge=1, le=12)], ...] = ()
     """Months, 1 to 12."""
     location: str = ""
     """The time zone, as in `Europe/Oslo`; the `timezone` of the rotation where none is given."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant; raises ValueError, reported with the key path."""
-        for span in self.times:
-            match = _SPAN.fullmatch(span)
-            if match is None or (match[3] == "24" and match[4] != "00"):
-                raise ValueError(f"times are written HH:MM-HH:MM, such as 22:00-04:00, not {span!r}")
-            if match[1] + match[2] == match[3] + match[4]:
-                raise ValueError(f"{span!r} is no time at all; for the whole day leave `times` out")
-        if not all(1 <= abs(day) <= 31 for day in self.days_of_month):
-            raise ValueError("`days_of_month` are 1 to 31, or -1 to -31 from the end")
-        if not all(1 <= month <= 12 for month in self.months):
-            raise ValueError("`months` are 1 to 12")
-        if self.location and not is_zone(self.location):
-            raise ValueError(f"there is no time zone {self.location!r}; one is called Europe/Oslo, another UTC")
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,15 +83,29 @@ def is_zone(name: str) -> bool:
     return True
 
 
+def near_zone(wrong: str) -> str:
+    """Return the time zone that was probably meant, empty where none is near; raises LookupError without a database."""
+    known = available_timezones()
+    if not known:
+        raise LookupError
+    places = {name.rpartition("/")[2]: name for name in sorted(known)}
+    near = get_close_matches(wrong, known, n=1) or get_close_matches(wrong.title(), places, n=1, cutoff=0.8)
+    return places.get(near[0], near[0]) if near else ""
+
+
 def cron_fault(expression: str) -> str:
-    """Return what is wrong with a cron expression; empty where nothing is."""
+    """Return what is wrong with a cron expression, which is not repeated; empty where nothing is."""
     from cronsim import CronSim, CronSimError
 
+    given = len(expression.split())
+    if given != len(FIELDS):
+        return f"{len(FIELDS)} fields are expected, and there {'is' if given == 1 else 'are'} {given}"
     try:
-        CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC))
+        comes = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)), None)
     except CronSimError as error:
-        return str(error)[:1].lower() + str(error)[1:]
-    return ""
+        field = str(error).removeprefix("Bad ")
+        return f"the {field} is wrong, {FIELDS.get(field, 'whatever it is')} is expected"
+    return "" if comes else "no day is ever like that"
 
 
 def due_at(table: Timetable, *, last_rotated_at: Instant | None, since: Instant) -> Instant | None:
@@ -179,9 +189,8 @@ def _length(local: datetime) -> int:
 @lru_cache(maxsize=1_000)
 def _span(text: str) -> tuple[int, int]:
     """Return the first minute of the day, and the one behind the last."""
-    match = _SPAN.fullmatch(text)
-    assert match is not None, "a window is checked when it is made"
-    return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+    begin, end = (int(each[:2]) * 60 + int(each[3:]) for each in text.split("-"))
+    return begin, end
 
 
 def _next_turn(table: Timetable, at: Instant) -> Instant:

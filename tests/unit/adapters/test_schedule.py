@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.schedule import WEEKDAYS, Timetable, Window, Windows, due_at, is_open, opens_at
+from adapters.schedule import (
+    WEEKDAYS,
+    Timetable,
+    Window,
+    Windows,
+    cron_fault,
+    due_at,
+    is_open,
+    is_zone,
+    near_zone,
+    opens_at,
+)
 from engine.values import SECOND, Instant, Microseconds
 from tests.unit.config.reading import only, reads, service
 
@@ -271,23 +282,77 @@ def test_blocked_windows_reach_the_timetable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "said"),
+    ("text", "key", "said", "hint"),
     [
-        ("schedule: nightly", "schedule", "no cron expression"),
-        ("schedule: 99 * * * *", "schedule", "no cron expression"),
-        ("schedule: 0 3 * * *, timezone: Europe/Olso", "timezone", "no such time zone"),
-        ("windows: {allowed: [{times: ['25:00-26:00']}]}", "0", "written HH:MM-HH:MM"),
-        ("windows: {allowed: [{times: ['04:00-04:00']}]}", "0", "no time at all"),
-        ("windows: {allowed: [{months: [13]}]}", "0", "`months` are 1 to 12"),
-        ("windows: {allowed: [{days_of_month: [0]}]}", "0", "`days_of_month` are"),
-        ("windows: {allowed: [{location: Mars}]}", "0", "no time zone"),
-        ("windows: {allowed: [{months: [2]}], blocked: [{months: [2]}]}", "windows", "no rotation could ever begin"),
+        ("schedule: nightly", "schedule", "5 fields are expected, and there is 1", "0 3 * * 1-5"),
+        ("schedule: 0 0 3 * * *", "schedule", "5 fields are expected, and there are 6", "0 3 * * 1-5"),
+        ("schedule: 99 * * * *", "schedule", "the minute is wrong, 0-59 is expected", "0 3 * * 1-5"),
+        ("schedule: 0 3 * * 9", "schedule", "the day-of-week is wrong, 0-7 or SUN-SAT", "0 3 * * 1-5"),
+        ("schedule: 0 0 30 2 *", "schedule", "the day-of-month is wrong, 1-31 that its month has", "0 3 * * 1-5"),
+        (f"schedule: {'9' * 201}", "schedule", "200 characters at most", ""),
+        ("schedule: 0 3 * * *, timezone: Europe/Olso", "timezone", "no such time zone", "mean 'Europe/Oslo'?"),
+        ("schedule: 0 3 * * *, timezone: oslo", "timezone", "no such time zone", "mean 'Europe/Oslo'?"),
+        ("schedule: 0 3 * * *, timezone: ../zone", "timezone", "no such time zone", "Europe/Oslo is one"),
+        ("windows: {allowed: [{}, {times: ['25:00-26:00']}]}", "windows.allowed[1].times[0]", "HH:MM-HH:MM", ""),
+        ("windows: {allowed: [{times: ['22:00-24:01']}]}", "windows.allowed[0].times[0]", "HH:MM-HH:MM", ""),
+        (
+            "windows: {blocked: [{times: ['04:00-04:00']}]}",
+            "windows.blocked[0].times[0]",
+            "no time at all",
+            "whole day",
+        ),
+        (
+            "windows: {allowed: [{weekdays: [sta]}]}",
+            "windows.allowed[0].weekdays[0]",
+            "one of these is expected",
+            "'sat'?",
+        ),
+        ("windows: {allowed: [{months: [13]}]}", "windows.allowed[0].months[0]", "at most 12", ""),
+        ("windows: {allowed: [{days_of_month: [32]}]}", "windows.allowed[0].days_of_month[0]", "at most 31", ""),
+        (
+            "windows: {allowed: [{days_of_month: [0]}]}",
+            "windows.allowed[0].days_of_month",
+            "none of its months",
+            "-1 to",
+        ),
+        (
+            "windows: {allowed: [{days_of_month: [30, -30], months: [2]}]}",
+            "windows.allowed[0].days_of_month",
+            "none of its months",
+            "",
+        ),
+        ("windows: {allowed: [{location: Mars}]}", "windows.allowed[0].location", "no such time zone", ""),
+        (
+            "windows: {allowed: [{months: [2]}], blocked: [{months: [2]}]}",
+            "windows",
+            "no rotation could ever begin",
+            "",
+        ),
+        ("windows: {blocked: [{}]}", "windows", "no rotation could ever begin", ""),
     ],
 )
-def test_what_cannot_be_meant_is_told(text: str, key: str, said: str) -> None:
+def test_what_cannot_be_meant_is_told(text: str, key: str, said: str, hint: str) -> None:
+    """By the key that it stands at; the value, which may be a secret in a wrong place, is not repeated."""
     problem = only(service(rotation=text))
-    assert key in problem.key
+    assert problem.key == f"services.app.rotation.{key}"
     assert said in problem.message
+    assert hint in problem.hint
+
+
+@given(st.text(alphabet="0123456789*/-,#LW SUNJA\u00b2\uff11", max_size=40) | st.text(max_size=40))
+def test_any_expression_is_right_or_told_to_be_wrong(text: str) -> None:
+    """And when one that is right comes next can be told."""
+    if cron_fault(text) == "":
+        assert due_at(Timetable(schedule=text), last_rotated_at=Instant(0), since=Instant(0)) is not None
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_zone_or_is_none(text: str) -> None:
+    assert is_zone(text) in (True, False)
+
+
+def test_the_zone_that_was_meant_is_told() -> None:
+    assert [near_zone(wrong) for wrong in ("Europe/Olso", "kathmandu", "xyz")] == ["Europe/Oslo", "Asia/Kathmandu", ""]
 
 
 def test_a_time_zone_of_nothing_is_noted() -> None:
