@@ -3,17 +3,16 @@
 Rule 1: pure; times are microseconds since 1970, and clocks on walls are those of a named zone.
 Rule 2: a window holds up beginnings alone. Going back, going on and retiring are never held up by one.
 
-At the change of the clocks, a time of `schedule` that is missing is the first one after the gap, and one that comes
-twice is taken once, as Debian's cron does (https://github.com/cuu508/cronsim).
+A time of `schedule` comes when the clock of the zone first shows it, or passes over it: one that is left out when the
+clocks are changed is the first one after the gap, and one that comes twice is taken once, the first time.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -26,38 +25,35 @@ DAYS_MAX: Final = 366
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
-_SPAN: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24):([0-5][0-9])", re.ASCII)
-_DAY: Final = timedelta(days=1)
+_SPAN: Final = r"\A([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z"
+Span = Annotated[str, msgspec.Meta(pattern=_SPAN, description="HH:MM-HH:MM, such as 22:00-04:00")]
+
+FIELDS: Final = {
+    "minute": "0-59",
+    "hour": "0-23",
+    "day-of-month": "1-31 that its month has, or L for the last day",
+    "month": "1-12 or JAN-DEC",
+    "day-of-week": "0-7 or SUN-SAT",
+}
+"""The fields of a cron expression in their order, and what they take beside `*`, lists, ranges and steps."""
+
+_MINUTE: Final = timedelta(minutes=1)
+_MINUTES_A_DAY: Final = 24 * 60
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times of the week, month or year; what is not given is any."""
 
-    times: tuple[str, ...] = ()
+    times: tuple[Span, ...] = ()
     """Times of the day, `HH:MM-HH:MM`, the end not included; `22:00-04:00` goes over midnight."""
     weekdays: tuple[Weekday, ...] = ()
     """Days of the week; after midnight it is the next day."""
-    days_of_month: tuple[int, ...] = ()
+    days_of_month: tuple[Annotated[int, msgspec.Meta(ge=-31, le=31)], ...] = ()
     """Days of the month, 1 to 31; -1 is the last, -2 the one before it."""
-    months: tuple[int, ...] = ()
+    months: tuple[Annotated[int, msgspec.Meta(ge=1, le=12)], ...] = ()
     """Months, 1 to 12."""
     location: str = ""
     """The time zone, as in `Europe/Oslo`; the `timezone` of the rotation where none is given."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant; raises ValueError, reported with the key path."""
-        for span in self.times:
-            match = _SPAN.fullmatch(span)
-            if match is None or (match[3] == "24" and match[4] != "00"):
-                raise ValueError(f"times are written HH:MM-HH:MM, such as 22:00-04:00, not {span!r}")
-            if match[1] + match[2] == match[3] + match[4]:
-                raise ValueError(f"{span!r} is no time at all; for the whole day leave `times` out")
-        if not all(1 <= abs(day) <= 31 for day in self.days_of_month):
-            raise ValueError("`days_of_month` are 1 to 31, or -1 to -31 from the end")
-        if not all(1 <= month <= 12 for month in self.months):
-            raise ValueError("`months` are 1 to 12")
-        if self.location and not is_zone(self.location):
-            raise ValueError(f"there is no time zone {self.location!r}; one is called Europe/Oslo, another UTC")
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,23 +76,36 @@ class Timetable(msgspec.Struct, frozen=True):
 
 def is_zone(name: str) -> bool:
     """Tell whether there is a time zone of this name."""
-    return name in _zones()
+    try:
+        _zone(name)
+    except LookupError:
+        return False
+    return True
 
 
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+def near_zone(wrong: str) -> str:
+    """Return the time zone that was probably meant, empty where none is near; raises LookupError without a database."""
+    known = available_timezones()
+    if not known:
+        raise LookupError
+    places = {name.rpartition("/")[2]: name for name in sorted(known)}
+    near = get_close_matches(wrong, known, n=1) or get_close_matches(wrong.title(), places, n=1, cutoff=0.8)
+    return places.get(near[0], near[0]) if near else ""
 
 
 def cron_fault(expression: str) -> str:
-    """Return what is wrong with a cron expression; empty where nothing is."""
+    """Return what is wrong with a cron expression, which is not repeated; empty where nothing is."""
     from cronsim import CronSim, CronSimError
 
+    given = len(expression.split())
+    if given != len(FIELDS):
+        return f"{len(FIELDS)} fields are expected, and there {'is' if given == 1 else 'are'} {given}"
     try:
-        CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC))
+        comes = next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)), None)
     except CronSimError as error:
-        return str(error)[:1].lower() + str(error)[1:]
-    return ""
+        field = str(error).removeprefix("Bad ")
+        return f"the {field} is wrong, {FIELDS.get(field, 'whatever it is')} is expected"
+    return "" if comes else "no day is ever like that"
 
 
 def due_at(table: Timetable, *, last_rotated_at: Instant | None, since: Instant) -> Instant | None:
@@ -117,10 +126,26 @@ def due_at(table: Timetable, *, last_rotated_at: Instant | None, since: Instant)
 def _after(expression: str, zone: str, at: Instant) -> Instant | None:
     from cronsim import CronSim, CronSimError
 
+    # The library walks a clock that knows no zone: across a change of the clocks by half an hour it loses minutes, and
+    # in the hour that comes twice it can answer with a time that has passed.
+    where = _zone(zone)
     try:
-        return _instant(next(CronSim(expression, _local(at, zone))))
-    except (CronSimError, StopIteration):
-        return None  # 30 February, as an example: it is right, and never comes
+        for wall in CronSim(expression, _local(at, where).replace(tzinfo=None)):
+            reached = _reached(wall, where)
+            if reached > at:
+                return reached
+    except CronSimError:
+        pass  # 30 February, as an example: it is right, and never comes
+    return None
+
+
+def _reached(wall: datetime, where: tzinfo) -> Instant:
+    """Return when the clock of a zone first shows a time, in whole minutes and without a zone, or passes over it."""
+    at = _instant(wall.replace(tzinfo=where))
+    while _local(at, where).replace(tzinfo=None) != wall:
+        wall += _MINUTE  # It is left out; the first that is shown after it is when the clocks are changed.
+        at = _instant(wall.replace(tzinfo=where))
+    return at
 
 
 def is_open(table: Timetable, at: Instant) -> bool:
@@ -133,15 +158,16 @@ def is_open(table: Timetable, at: Instant) -> bool:
 
 def opens_at(table: Timetable, at: Instant) -> Instant | None:
     """Return the first time from `at` on at which a rotation may begin; None where there is none within a year."""
-    if is_open(table, at):
-        return at
-    every = (*table.windows.allowed, *table.windows.blocked)
-    turns = {turn for window in every for turn in _turns(window, table.zone, at) if turn > at}
-    return next((turn for turn in sorted(turns) if is_open(table, turn)), None)
+    now, last = at, at + DAYS_MAX * _MINUTES_A_DAY * 60 * SECOND
+    while now <= last:
+        if is_open(table, now):
+            return now
+        now = _next_turn(table, now)
+    return None
 
 
 def _covers(window: Window, zone: str, at: Instant) -> bool:
-    local = _local(at, window.location or zone)
+    local = _local(at, _zone(window.location or zone))
     if window.weekdays and WEEKDAYS[local.weekday()] not in window.weekdays:
         return False
     if window.months and local.month not in window.months:
@@ -160,47 +186,53 @@ def _length(local: datetime) -> int:
     return (local.replace(day=28) + timedelta(days=4)).replace(day=1).toordinal() - local.replace(day=1).toordinal()
 
 
+@lru_cache(maxsize=1_000)
 def _span(text: str) -> tuple[int, int]:
     """Return the first minute of the day, and the one behind the last."""
-    match = _SPAN.fullmatch(text)
-    assert match is not None, "a window is checked when it is made"
-    return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
+    begin, end = (int(each[:2]) * 60 + int(each[3:]) for each in text.split("-"))
+    return begin, end
 
 
-def _turns(window: Window, zone: str, at: Instant) -> Iterator[Instant]:
-    """Yield the times from the day of `at` on at which a window may open or close."""
-    name = window.location or zone
-    first, tz = _local(at, name).date(), ZoneInfo(name)
-    edges = {0, *(edge % (24 * 60) for span in window.times for edge in _span(span))}
-    for number in range(DAYS_MAX + 1):
-        day = first + _DAY * number
-        for edge in edges:
-            for fold in (0, 1):  # a time that comes twice
-                yield _instant(datetime(day.year, day.month, day.day, edge // 60, edge % 60, tzinfo=tz, fold=fold))
-        yield from _change(day, name)
+def _next_turn(table: Timetable, at: Instant) -> Instant:
+    """Return a later time before which no window opens or closes.
+
+    It is the next time of the day that a window names, or midnight. Where clocks are changed on the way, it is half of
+    the way, and so on, down to a minute. (No zone changes its clock there and back within a day.)
+    """
+    zones = {_zone(window.location or table.zone) for window in _every(table)}
+    base = at - at % (60 * SECOND)
+    minutes = min(_until_edge(window, table.zone, at) for window in _every(table))
+    while minutes > 1 and any(
+        _local(at, each).utcoffset() != _local(Instant(base + minutes * 60 * SECOND), each).utcoffset()
+        for each in zones
+    ):
+        minutes //= 2
+    return Instant(base + minutes * 60 * SECOND)
 
 
-def _change(day: date, name: str) -> Iterator[Instant]:
-    """Yield the minute of a day at which the clocks are changed, if they are: a window may open in the gap."""
-    zone = ZoneInfo(name)
-    first = _instant(datetime(day.year, day.month, day.day, tzinfo=zone))
-    after = day + _DAY
-    last = _instant(datetime(after.year, after.month, after.day, tzinfo=zone))
-    low, high = first // (60 * SECOND), last // (60 * SECOND)
-
-    def offset(minute: int) -> timedelta | None:
-        return _local(Instant(minute * 60 * SECOND), name).utcoffset()
-
-    if offset(low) == offset(high):
-        return
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
-    yield Instant(high * 60 * SECOND)
+def _every(table: Timetable) -> tuple[Window, ...]:
+    return (*table.windows.allowed, *table.windows.blocked)
 
 
-def _local(at: Instant, zone: str) -> datetime:
-    return datetime.fromtimestamp(at // SECOND, tz=ZoneInfo(zone))
+def _until_edge(window: Window, zone: str, at: Instant) -> int:
+    """Return the minutes on the clock from that of a time to the next at which the window may open or close."""
+    local = _local(at, _zone(window.location or zone))
+    minute = local.hour * 60 + local.minute
+    edges = {edge for span in window.times for edge in _span(span)} | {_MINUTES_A_DAY}
+    return min(edge for edge in edges if edge > minute) - minute
+
+
+@lru_cache(maxsize=1_000)
+def _zone(name: str) -> tzinfo:
+    """Return a zone; raises LookupError where there is none. UTC needs no database of zones."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ValueError, OSError) as error:  # what is no name, and a folder of the database
+        raise LookupError from error
+
+
+def _local(at: Instant, where: tzinfo) -> datetime:
+    return datetime.fromtimestamp(at // SECOND, tz=where)
 
 
 def _instant(local: datetime) -> Instant:

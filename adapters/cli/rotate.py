@@ -18,7 +18,7 @@ from adapters.cli.refusals import BadInput
 from adapters.cli.shared import changing, shared_options, timeout_option
 from adapters.cli.starting import Asked
 from adapters.cli.values import given_value
-from adapters.cli.windows import is_due, opens, require_window
+from adapters.cli.windows import admitted, is_due, opens, require_reason
 from adapters.schedule import is_open
 from engine.errors import ExitCode
 from engine.machine import State
@@ -36,7 +36,7 @@ _RESTING = (State.PAUSED, State.ROLLBACK_FAILED)
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.option("--all", "every", is_flag=True, help="All services of the configuration.")
 @click.option(
-    "--due", is_flag=True, help="Only those that are due: never rotated, or last rotated longer ago than `ttl`."
+    "--due", is_flag=True, help="Only those that are due by `ttl` or `schedule` and have a window that is open."
 )
 @click.option(
     "--on-conflict",
@@ -76,19 +76,19 @@ def rotate(
     Ends with 0 when the new version is current; a grace period that still runs is left to `keyturn resume`, unless
     --wait-grace is given. Several services are rotated one after the other. What waits its turn is recorded.
     """
+    require_reason(outside=outside_window, reason=reason)
     if detach:
         _refuse_leaving(on_conflict, new_value_file)
     chosen = lookup.services(session.wiring, services, every=every or (due and not services))
     if new_value_file and len(chosen) != 1:
         raise BadInput(what="--new-value-file", why="it is for exactly one service")
-    chosen, resting = _due(session, chosen) if due else (chosen, [])
-    require_window(session, chosen, outside=outside_window, reason=reason)
-    if dry_run:
-        return worst([*resting, *(_preview(session, service, on_conflict) for service in chosen)])
-    given = given_value("--new-value-file", new_value_file) if new_value_file else None
-    session.start_notifying()  # What an earlier command could not send is sent now, even if nothing is due.
+    chosen, resting = _due(session, chosen, outside=outside_window) if due else (chosen, [])
+    given = given_value("--new-value-file", new_value_file) if new_value_file and not dry_run else None
+    if not dry_run:
+        session.start_notifying()  # What an earlier command could not send is sent now, even if nothing is due.
     wanted = [Asked(service, Patience(timeout, wait_grace), reason, given, detach) for service in chosen]
-    acts = [partial(_rotate, session, asked, on_conflict) for asked in wanted]
+    act = partial(_preview if dry_run else _rotate, session, policy=on_conflict, outside=outside_window)
+    acts = [partial(act, asked) for asked in wanted]
     if len(acts) == 1 and not resting:
         return acts[0]()
     return worst([*resting, *(session.reported(act) for act in acts)])
@@ -104,34 +104,41 @@ def _refuse_leaving(on_conflict: str, new_value_file: str | None) -> None:
         raise BadInput(what="--detach", why=why)
 
 
-def _preview(session: Session, service: Service, policy: str) -> ExitCode:
-    """Show the plan, and what would become of a rotation that is open."""
-    code = ExitCode.DONE if policy == "reject" else conflicts.foresee(session, service, policy)
-    return worst([code, show(session, service)])
+def _preview(session: Session, asked: Asked, *, policy: str, outside: bool) -> ExitCode:
+    """Show the plan, and what would become of a rotation that is open; raises what would be refused."""
+    admitted(session, asked, outside=outside)
+    code = ExitCode.DONE if policy == "reject" else conflicts.foresee(session, asked.service, policy)
+    return worst([code, show(session, asked.service)])
 
 
-def _rotate(session: Session, asked: Asked, policy: str) -> ExitCode:
+def _rotate(session: Session, asked: Asked, *, policy: str, outside: bool) -> ExitCode:
     session.where = f"service {asked.service.name} ({asked.service.environment})"
-    return conflicts.rotate(session, asked, policy)
+    return conflicts.rotate(session, admitted(session, asked, outside=outside), policy)
 
 
-def _due(session: Session, chosen: list[Service]) -> tuple[list[Service], list[int]]:
-    """Return the services that are due now, and the exit codes of those whose rotation rests, which are told of."""
+def _due(session: Session, chosen: list[Service], *, outside: bool) -> tuple[list[Service], list[int]]:
+    """Return the services that are due now, and the exit codes of those whose rotation rests, which are told of.
+
+    Those that no window is open for are told of and left out, unless they may be begun `outside` of it.
+    """
     now = session.installation.world.clock.now().wall
     entries = {(each["service"], each["environment"]): each for each in standing.services(session)}
     due = [
         service
         for service in chosen
-        if is_due(service, entries[service.name, service.environment]["last_rotated_at"], now)
+        if is_due(session, service, entries[service.name, service.environment]["last_rotated_at"], now)
     ]
-    for service in [each for each in due if not is_open(each.timetable, now)]:
-        due.remove(service)
-        session.console.say(f"{service.name} is due, and may not begin now: a window opens {opens(service, now)}")
     free = [each for each in due if entries[each.name, each.environment]["state"] in ("ok", "never_rotated", "failed")]
     resting = [each for each in due if entries[each.name, each.environment]["state"] in _RESTING]
     if not free and not resting:
         session.console.say("nothing is due")
-    return free, [session.reported(partial(_tell, session, each)) for each in resting]
+    begun = []
+    for service in free:
+        if outside or is_open(service.timetable, now):
+            begun.append(service)
+        else:
+            session.console.say(f"{service.name} is due, and may not begin now: a window opens {opens(service, now)}")
+    return begun, [session.reported(partial(_tell, session, each)) for each in resting]
 
 
 def _tell(session: Session, service: Service) -> ExitCode:

@@ -168,7 +168,8 @@ class Worker:
         rests_until = self._rests_until(credential)
         if rests_until is None:
             return None  # a person decides what comes of the last one
-        due = due_at(found.timetable, last_rotated_at=self._last_rotated(found), since=now)
+        last, since = self._last_rotated(found), min(self._session.known_since, now)
+        due = due_at(found.timetable, last_rotated_at=last, since=since)
         at = None if due is None else opens_at(found.timetable, Instant(max(due, now, rests_until)))
         if at is None or at > now:
             return at

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adapters.registry import MissingDriver
     from engine.errors import ExitCode, KeyturnError
     from engine.facts import Recorded
+    from engine.values import Instant
 
 
 class Session:
@@ -78,6 +79,18 @@ class Session:
                 self.config_mark = stamp(str(self.config_path))
             self._configuration = load(self.config_path)
         return self._configuration
+
+    @property
+    def known_since(self) -> Instant:
+        """When the services came to be what they are now: the last change of the configuration file.
+
+        From then on a service that was never rotated has its `schedule`. Unlike the time of a question it stays the
+        same, so that what was due at one time is due still at the next.
+        """
+        from engine.values import Instant
+
+        assert self.configuration is not None
+        return Instant(0 if self.config_mark is None else self.config_mark[1] // 1_000)
 
     @property
     def state(self) -> Path:
@@ -206,7 +219,7 @@ class Session:
         other.console = self.console
         for name in ("given_config", "given_state", "given_actor"):
             setattr(other, name, getattr(self, name))
-        other._configuration, other._has_twin = self.configuration, True
+        other._configuration, other.config_mark, other._has_twin = self.configuration, self.config_mark, True
         return other
 
     @property

@@ -14,12 +14,12 @@ import msgspec
 from adapters.config.model import Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
 from adapters.config.schema import NAME_PATTERN, Metrics, Password, Rotation
+from adapters.config.times import check_times
 from adapters.registry import store_adapter
-from adapters.schedule import Timetable, Windows, cron_fault, is_zone, opens_at
 from engine.adapter import Duration, Reference, TargetAdapter
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
 from engine.plan import Strategy
-from engine.values import SECOND, Instant
+from engine.values import SECOND
 from projections.metrics import catalogue
 
 OVERLAPPING: Final = frozenset({Strategy.DUAL, Strategy.ALTERNATING, Strategy.ISSUE})
@@ -44,8 +44,6 @@ _LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NAME: Final = re.compile(NAME_PATTERN)
 _USERINFO: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@]*:[^/\s@]+@")
 _NOTHING: Final = Duration(0)
-_SOME_DAY: Final = Instant(1_767_225_600_000_000)
-"""The first of January 2026: a year from any day has all of its days but 29 February."""
 
 
 def is_name(text: str) -> bool:
@@ -103,7 +101,7 @@ def check_metrics(metrics: Metrics, report: Report) -> None:
 def check_rotation(rotation: Rotation, path: KeyPath, report: Report) -> None:
     """Report what is wrong within a `rotation`, whatever the type of the service."""
     _check_durations(rotation, path, report)
-    _check_times(rotation, path, report)
+    check_times(rotation, path, report)
     _check_password(rotation.password, (*path, "password"), report)
 
 
@@ -128,22 +126,6 @@ def check_logins(rotation: Rotation, username: str | None, strategy: Strategy, p
     if rotation.grace_period and rotation.grace_period != _NOTHING and strategy not in OVERLAPPING:
         message = f"with the strategy {strategy} the old version ends when the new one begins, so there is no grace."
         report.error((*path, "grace_period"), message, "Remove the key, or use a strategy with two versions.")
-
-
-def _check_times(rotation: Rotation, path: KeyPath, report: Report) -> None:
-    """Report a schedule, a time zone or windows that cannot be meant."""
-    zone = rotation.timezone
-    if zone is not None and not is_zone(zone):
-        report.error((*path, "timezone"), "there is no such time zone.", "Europe/Oslo is one, UTC another.")
-        zone = None
-    fault = cron_fault(rotation.schedule) if rotation.schedule is not None else ""
-    if fault:
-        hint = "minute, hour, day of the month, month, day of the week: 0 3 * * 1-5"
-        report.error((*path, "schedule"), f"this is no cron expression: {fault}.", hint)
-    if rotation.timezone is not None and not (rotation.schedule or rotation.windows != Windows()):
-        report.note((*path, "timezone"), "there is neither a `schedule` nor `windows` that it could be the zone of.")
-    if opens_at(Timetable(zone=zone or "UTC", windows=rotation.windows), _SOME_DAY) is None:
-        report.error((*path, "windows"), "no rotation could ever begin: within a year there is no time for it.")
 
 
 def _check_durations(rotation: Rotation, path: KeyPath, report: Report) -> None:

@@ -176,7 +176,7 @@ names that dsops has for them."""
     """The two logins of `alternating`, which take turns; other strategies have none."""
     ttl: Duration | None = None
     """Due this long after the last promotion; without it, only when asked for."""
-    schedule: str | None = None
+    schedule: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     """A cron expression, such as `0 3 * * 1-5`: due at its first time after the last rotation."""
     timezone: str | None = None
     """The time zone of `schedule` and `windows`, as in `Europe/Oslo`; UTC where none is given."""

@@ -168,6 +168,17 @@ def test_a_window_holds_up_what_is_due_and_no_rollback(folder: Folder) -> None:
     assert "is due, and may not begin now" in folder.run("rotate", "--due").err
 
 
+def test_a_service_with_a_schedule_alone_is_begun_although_it_was_never_rotated(folder: Folder) -> None:
+    """At the first time after the configuration was written; looking again does not move it on."""
+    folder.configure("app-db", strategy="dual", more=FAST + '      schedule: "* * * * *"\n')
+    config = folder.path / "keyturn.yaml"
+    config.write_text(config.read_text().replace("      ttl: 30d\n", ""))
+    os.utime(config, (time.time() - 61, time.time() - 61))
+    with serving(folder) as served:
+        until(lambda: "completed" in rotations(folder).values())
+        served.stop()
+
+
 @pytest.mark.parametrize(
     ("keys", "path", "status"),
     [("enabled: false", "/metrics", 404), ("path: /figures", "/figures", 200), ("path: /figures", "/metrics", 404)],

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,11 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.schedule import WEEKDAYS, Timetable, Window, Windows, due_at, is_open, opens_at
+from adapters.schedule import (
+    WEEKDAYS,
+    Timetable,
+    Window,
+    Windows,
+    cron_fault,
+    due_at,
+    is_open,
+    is_zone,
+    near_zone,
+    opens_at,
+)
 from engine.values import SECOND, Instant, Microseconds
 from tests.unit.config.reading import only, reads, service
 
 MINUTE = 60 * SECOND
+ONE = timedelta(minutes=1)
 DAY = 24 * 60 * MINUTE
 
 CHANGES = {
@@ -43,56 +54,110 @@ def minutes(begin: Instant, days: float) -> Iterator[Instant]:
 # --- schedules ------------------------------------------------------------------------------------------------
 
 
-def expected(expression: str, zone: str, at: Instant) -> Instant | None:
-    """Return the first minute after `at` that a cron expression of numbers, `*` and `*/n` means, by looking at each.
+def passed(begin: Instant, days: int, zone: str) -> Iterator[tuple[Instant, list[datetime]]]:
+    """Yield each minute and what the clock on the wall shows or passes over then for the first time."""
+    tz, last = ZoneInfo(zone), None
+    for at in minutes(begin, days):
+        wall = datetime.fromtimestamp(at // SECOND, tz=tz).replace(tzinfo=None)
+        if last is None or wall == last + ONE:
+            yield at, [wall]
+        else:  # Put forward, it passes over what is left out; put back, it shows nothing new for a while.
+            yield at, [last + ONE * number for number in range(1, (wall - last) // ONE + 1)]
+        last = wall if last is None else max(last, wall)
 
-    A time of the day that the clocks leave out is the first minute after the gap; one that comes twice is taken once.
-    """
-    minute, hour, _, _, weekday = (
-        _numbers(field, most) for field, most in zip(expression.split(), (59, 23, 31, 12, 6), strict=True)
+
+def scan(expression: str, days: Iterable[tuple[Instant, list[datetime]]]) -> list[Instant]:
+    """Return every minute that an expression means, by looking at each: one that comes twice is taken once."""
+    fields = [_numbers(field, *ends) for field, ends in zip(expression.split(), ENDS, strict=True)]
+    return [at for at, new in days if any(_means(fields, wall) for wall in new)]
+
+
+ENDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)]
+
+
+def _means(fields: list[set[int]], wall: datetime) -> bool:
+    minute, hour, day, month, weekday = fields
+    return (
+        wall.minute in minute
+        and wall.hour in hour
+        and wall.day in day
+        and wall.month in month
+        and wall.isoweekday() % 7 in weekday
     )
-    tz = ZoneInfo(zone)
-    is_fixed = expression.split()[1] != "*"
-    for each in minutes(Instant(at // MINUTE * MINUTE + MINUTE), 9):
-        local = datetime.fromtimestamp(each // SECOND, tz=tz)
-        if (local.weekday() + 1) % 7 not in weekday:
-            continue
-        is_second = local.fold == 1 and is_fixed
-        if local.minute in minute and local.hour in hour and not is_second:
-            return each
-        before = datetime.fromtimestamp(each // SECOND - 60, tz=tz)
-        if is_fixed and before.utcoffset() < local.utcoffset():  # type: ignore[operator]
-            skipped = local.replace(tzinfo=None) - before.replace(tzinfo=None) - timedelta(minutes=1)
-            gap = [
-                before.replace(tzinfo=None) + timedelta(minutes=n + 1)
-                for n in range(int(skipped.total_seconds() // 60))
-            ]
-            if any(missing.minute in minute and missing.hour in hour for missing in gap):
-                return each
-    return None
 
 
-def _numbers(field: str, most: int) -> set[int]:
-    if field == "*":
-        return set(range(most + 1))
-    if step := re.fullmatch(r"\*/(\d+)", field):
-        return set(range(0, most + 1, int(step[1])))
+def _numbers(field: str, least: int, most: int) -> set[int]:
+    """Return the numbers of `*`, `*/n`, `a-b` and `a,b`."""
+    if field.startswith("*"):
+        return set(range(least, most + 1, int(field[2:] or "1")))
+    if "-" in field:
+        begin, end = field.split("-")
+        return set(range(int(begin), int(end) + 1))
     return {int(each) for each in field.split(",")}
 
 
+AROUND_THE_CHANGE = [
+    "0 3 * * *",
+    "30 2 * * *",
+    "15 1,2 * * *",
+    "45 1-3 * * *",
+    "*/20 * * * *",
+    "5 * * * *",
+    "*/15 3 * * *",
+    "*/10 0 * * *",
+    "0 */2 * * *",
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "expression", ["0 3 * * *", "30 2 * * *", "15 1,2 * * *", "*/20 * * * *", "5 * * * *", "0 0 * * 0"]
-)
+@pytest.mark.parametrize("expression", AROUND_THE_CHANGE)
 @pytest.mark.parametrize(("zone", "day"), STARTS)
 def test_a_schedule_is_due_when_a_scan_of_every_minute_says_so(zone: str, day: str, expression: str) -> None:
-    """Four times in a row, from a day before the clocks change on."""
-    table, at = Timetable(schedule=expression, zone=zone), instant(day, zone)
-    for _ in range(4):
-        due = due_at(table, last_rotated_at=at, since=Instant(0))
-        assert due == expected(expression, zone, at), (expression, zone, at)
-        assert due is not None
-        at = due
+    """Wherever in the days around a change of the clocks the last rotation was."""
+    begin = instant(day, zone)
+    found = scan(expression, passed(begin, 4, zone))
+    table = Timetable(schedule=expression, zone=zone)
+    for at in list(minutes(begin, 2.5))[::7]:
+        expected = next(each for each in found if each > at)
+        assert due_at(table, last_rotated_at=at, since=Instant(0)) == expected, at
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("zone", sorted(CHANGES))
+def test_a_year_has_the_due_times_that_a_scan_of_every_minute_finds(zone: str) -> None:
+    """Each is due after the one before it; none is left out and none comes twice."""
+    begin = instant("2026-01-01", zone)
+    year = list(passed(begin, 365, zone))
+    for expression in ("30 2 * * *", "0 3 * * 1-5", "45 1 1,15 * *", "15 2 * 3,10 0"):
+        table, at, due = Timetable(schedule=expression, zone=zone), Instant(begin - MINUTE), []
+        while (at := due_at(table, last_rotated_at=at, since=at) or Instant(0)) < begin + 365 * DAY:
+            due.append(at)
+        assert due == scan(expression, year), expression
+
+
+@pytest.mark.slow
+@given(
+    st.tuples(*[st.sampled_from(["*", *(str(n) for n in range(least, most + 1))]) for least, most in ENDS]),
+    st.sampled_from(sorted(CHANGES)),
+    st.integers(instant("2024-01-01"), instant("2031-01-01")),
+)
+def test_what_is_due_is_later_than_the_last_rotation_and_never_moves_back(
+    fields: tuple[str, ...], zone: str, at: int
+) -> None:
+    """Else a rotation that has just ended would be due again at once."""
+    table = Timetable(schedule=" ".join(fields), zone=zone)
+    due = due_at(table, last_rotated_at=Instant(at), since=Instant(0))
+    if due is not None:
+        assert due > at
+        assert due % MINUTE == 0
+        assert due_at(table, last_rotated_at=Instant(due - 1), since=Instant(0)) == due
+
+
+def test_a_time_that_comes_twice_is_not_due_again_in_the_second_hour() -> None:
+    """At 02:10 of winter time 02:45 has been: it is due tomorrow, not since half an hour ago."""
+    table = Timetable(schedule="45 2 * * *", zone="Europe/Oslo")
+    second = instant("2026-10-25T01:10")
+    assert due_at(table, last_rotated_at=second, since=second) == instant("2026-10-26T01:45")
 
 
 def test_what_was_never_rotated_is_due_at_once_by_ttl_and_at_its_next_time_by_schedule() -> None:
@@ -217,23 +282,77 @@ def test_blocked_windows_reach_the_timetable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "said"),
+    ("text", "key", "said", "hint"),
     [
-        ("schedule: nightly", "schedule", "no cron expression"),
-        ("schedule: 99 * * * *", "schedule", "no cron expression"),
-        ("schedule: 0 3 * * *, timezone: Europe/Olso", "timezone", "no such time zone"),
-        ("windows: {allowed: [{times: ['25:00-26:00']}]}", "0", "written HH:MM-HH:MM"),
-        ("windows: {allowed: [{times: ['04:00-04:00']}]}", "0", "no time at all"),
-        ("windows: {allowed: [{months: [13]}]}", "0", "`months` are 1 to 12"),
-        ("windows: {allowed: [{days_of_month: [0]}]}", "0", "`days_of_month` are"),
-        ("windows: {allowed: [{location: Mars}]}", "0", "no time zone"),
-        ("windows: {allowed: [{months: [2]}], blocked: [{months: [2]}]}", "windows", "no rotation could ever begin"),
+        ("schedule: nightly", "schedule", "5 fields are expected, and there is 1", "0 3 * * 1-5"),
+        ("schedule: 0 0 3 * * *", "schedule", "5 fields are expected, and there are 6", "0 3 * * 1-5"),
+        ("schedule: 99 * * * *", "schedule", "the minute is wrong, 0-59 is expected", "0 3 * * 1-5"),
+        ("schedule: 0 3 * * 9", "schedule", "the day-of-week is wrong, 0-7 or SUN-SAT", "0 3 * * 1-5"),
+        ("schedule: 0 0 30 2 *", "schedule", "the day-of-month is wrong, 1-31 that its month has", "0 3 * * 1-5"),
+        (f"schedule: {'9' * 201}", "schedule", "200 characters at most", ""),
+        ("schedule: 0 3 * * *, timezone: Europe/Olso", "timezone", "no such time zone", "mean 'Europe/Oslo'?"),
+        ("schedule: 0 3 * * *, timezone: oslo", "timezone", "no such time zone", "mean 'Europe/Oslo'?"),
+        ("schedule: 0 3 * * *, timezone: ../zone", "timezone", "no such time zone", "Europe/Oslo is one"),
+        ("windows: {allowed: [{}, {times: ['25:00-26:00']}]}", "windows.allowed[1].times[0]", "HH:MM-HH:MM", ""),
+        ("windows: {allowed: [{times: ['22:00-24:01']}]}", "windows.allowed[0].times[0]", "HH:MM-HH:MM", ""),
+        (
+            "windows: {blocked: [{times: ['04:00-04:00']}]}",
+            "windows.blocked[0].times[0]",
+            "no time at all",
+            "whole day",
+        ),
+        (
+            "windows: {allowed: [{weekdays: [sta]}]}",
+            "windows.allowed[0].weekdays[0]",
+            "one of these is expected",
+            "'sat'?",
+        ),
+        ("windows: {allowed: [{months: [13]}]}", "windows.allowed[0].months[0]", "at most 12", ""),
+        ("windows: {allowed: [{days_of_month: [32]}]}", "windows.allowed[0].days_of_month[0]", "at most 31", ""),
+        (
+            "windows: {allowed: [{days_of_month: [0]}]}",
+            "windows.allowed[0].days_of_month",
+            "none of its months",
+            "-1 to",
+        ),
+        (
+            "windows: {allowed: [{days_of_month: [30, -30], months: [2]}]}",
+            "windows.allowed[0].days_of_month",
+            "none of its months",
+            "",
+        ),
+        ("windows: {allowed: [{location: Mars}]}", "windows.allowed[0].location", "no such time zone", ""),
+        (
+            "windows: {allowed: [{months: [2]}], blocked: [{months: [2]}]}",
+            "windows",
+            "no rotation could ever begin",
+            "",
+        ),
+        ("windows: {blocked: [{}]}", "windows", "no rotation could ever begin", ""),
     ],
 )
-def test_what_cannot_be_meant_is_told(text: str, key: str, said: str) -> None:
+def test_what_cannot_be_meant_is_told(text: str, key: str, said: str, hint: str) -> None:
+    """By the key that it stands at; the value, which may be a secret in a wrong place, is not repeated."""
     problem = only(service(rotation=text))
-    assert key in problem.key
+    assert problem.key == f"services.app.rotation.{key}"
     assert said in problem.message
+    assert hint in problem.hint
+
+
+@given(st.text(alphabet="0123456789*/-,#LW SUNJA\u00b2\uff11", max_size=40) | st.text(max_size=40))
+def test_any_expression_is_right_or_told_to_be_wrong(text: str) -> None:
+    """And when one that is right comes next can be told."""
+    if cron_fault(text) == "":
+        assert due_at(Timetable(schedule=text), last_rotated_at=Instant(0), since=Instant(0)) is not None
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_zone_or_is_none(text: str) -> None:
+    assert is_zone(text) in (True, False)
+
+
+def test_the_zone_that_was_meant_is_told() -> None:
+    assert [near_zone(wrong) for wrong in ("Europe/Olso", "kathmandu", "xyz")] == ["Europe/Oslo", "Asia/Kathmandu", ""]
 
 
 def test_a_time_zone_of_nothing_is_noted() -> None:
