@@ -54,6 +54,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "tcp": "adapters.health.connecting:TCP",
         "tls_expiry": "adapters.health.connecting:TLS_EXPIRY",
         "prometheus": "adapters.health.prometheus:PROMETHEUS",
+        "script": "adapters.health.script:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

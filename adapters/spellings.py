@@ -1,6 +1,6 @@
 """How a text may stand in bytes that are made of it, so that a secret is found however it was written.
 
-Rule: nothing is shown or kept here; whoever asks decides what a find means.
+Rule: nothing is kept here; whoever asks decides what a find means.
 """
 
 from __future__ import annotations
@@ -8,8 +8,15 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 from urllib.parse import quote, quote_plus
+
+TAKEN_OUT: Final = b"***"
+"""What stands where a secret stood."""
+
+_SPELLING_BYTES_MIN: Final = 4
+"""A shorter encoding of a secret stands in any text by chance. The secret itself is taken out whatever its length."""
 
 
 def spellings(text: str) -> Iterator[bytes]:
@@ -20,6 +27,23 @@ def spellings(text: str) -> Iterator[bytes]:
         yield escaped.encode()
     yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
     yield from _base64(raw)
+
+
+def without(raw: bytes, secrets: Iterable[str], *, is_cut: bool = False) -> bytes:
+    """Return bytes with every spelling of the secrets replaced by stars.
+
+    `is_cut` says that something stood behind: then the end, where half a secret could stand, goes as well.
+    """
+    forms = {
+        form
+        for secret in secrets
+        for form in spellings(secret)
+        if form and (form == secret.encode() or len(form) >= _SPELLING_BYTES_MIN)
+    }
+    for form in sorted(forms, key=len, reverse=True):
+        raw = raw.replace(form, TAKEN_OUT)
+    longest = max(map(len, forms), default=0)
+    return raw[: max(len(raw) - longest, 0)] if is_cut else raw
 
 
 def _base64(raw: bytes) -> Iterator[bytes]:

@@ -16,6 +16,9 @@ from adapters.config.schema import CheckKeys, HealthChecks
 from adapters.registry import BrokenAdapter, UnknownAdapter, check_adapter
 from engine.adapter import CheckAdapter, Duration
 
+SCRIPT: Final = "script"
+"""The type of an entry of `custom_scripts`."""
+
 USUAL: Final = "connection"
 """The check of a service that lists none."""
 
@@ -40,7 +43,9 @@ def checks(given: HealthChecks | None, kind: str, path: KeyPath, report: Report)
 def _entries(given: HealthChecks, path: KeyPath) -> Iterator[tuple[Mapping[str, Any], KeyPath]]:
     for index, entry in enumerate(given.checks):
         yield entry, (*path, "checks", index)
-    if not given.checks:
+    for index, entry in enumerate(given.custom_scripts):
+        yield {"type": SCRIPT, **entry}, (*path, "custom_scripts", index)
+    if not given.checks and not given.custom_scripts:
         yield {"type": USUAL}, path
 
 

@@ -15,6 +15,7 @@ import msgspec.inspect as mi
 from adapters.config import describe
 from adapters.config.channels import PLURALS
 from adapters.config.convert import structure
+from adapters.config.health import SCRIPT
 from adapters.config.schema import NAME_PATTERN, ChannelKeys, CheckKeys, FileKeys, ServiceKeys, StoreKeys
 from adapters.registry import (
     CHECK_GROUP,
@@ -58,6 +59,10 @@ def schema_for(
         rotation = service["properties"]["rotation"]["properties"]
         rotation["notifications"] |= _channels(notifiers)
         looks = next(each for each in rotation["health_checks"]["anyOf"] if "properties" in each)
+        scripts = next((adapter for adapter in checks if adapter.name == SCRIPT), None)
+        if scripts is not None:
+            script = _entry(CheckKeys, scripts)
+            looks["properties"]["custom_scripts"]["items"] = script | {"required": ["script"]}
         looks["properties"]["checks"]["items"] = {"anyOf": [_entry(CheckKeys, adapter) for adapter in checks]}
     top["properties"]["services"] |= _entries(services)
     return {"$schema": DIALECT, "title": "keyturn.yaml", **top}

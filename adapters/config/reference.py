@@ -242,7 +242,6 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.Rollback: "rotation.rollback",
     schema.Password: "rotation.password",
     schema.ChannelKeys: "rotation.notifications.KIND",
-    schema.HealthChecks: "rotation.health_checks",
     schema.Metrics: "metrics",
     schema.Prometheus: "metrics.prometheus",
 }

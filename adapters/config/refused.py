@@ -76,9 +76,6 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "retry": "how often it is tried is `attempts`",
     },
     schema.Rollback: {"notifications": _NOTIFY},
-    schema.HealthChecks: {
-        "custom_scripts": "no programs are run as checks yet; a plugin (`keyturn.checks`) can be one",
-    },
     schema.ChannelKeys: {
         "type": "the key that the channel stands under is its kind",
         "enabled": "leave the channel out to have it told nothing",

@@ -153,6 +153,8 @@ class HealthChecks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Looks of one check in a row that showed nothing, before a person is called; silence never passes."""
     checks: tuple[dict[str, Any], ...] = ()
     """What is looked at: a `type` and its options each; `connection` where nothing is listed."""
+    custom_scripts: tuple[dict[str, Any], ...] = ()
+    """Programs of your own, which look as well: the options of the type `script`."""
 
 
 class CheckKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

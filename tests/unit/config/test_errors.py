@@ -13,7 +13,6 @@ from adapters.config.refused import REFUSED
 from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
-    HealthChecks,
     Metrics,
     Password,
     Prometheus,
@@ -102,7 +101,6 @@ IN_ROTATION: dict[type[msgspec.Struct], str] = {
     Verification: "verification: {{{key}: 1}}",
     Rollback: "rollback: {{{key}: true}}",
     Password: "password: {{{key}: true}}",
-    HealthChecks: "health_checks: {{{key}: true}}",
     ChannelKeys: "notifications: {{file: {{path: x, {key}: true}}}}",
 }
 

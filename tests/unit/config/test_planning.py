@@ -68,6 +68,12 @@ KEYS: list[tuple[str, str, str, Any]] = [
         "checks",
         ("a", "b"),
     ),
+    (
+        "health_checks.custom_scripts",
+        "health_checks: {custom_scripts: [{name: cache, script: ./check-cache.sh}]}",
+        "checks",
+        ("cache",),
+    ),
     ("keep_versions", "keep_versions: 7", "versions_kept", 7),
     ("attempt_window", "attempt_window: 7s", "attempt_window", 7 * SECOND),
 ]
