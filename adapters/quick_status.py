@@ -42,16 +42,21 @@ CREATE_TABLE = """
         size INTEGER NOT NULL,
         service TEXT NOT NULL,
         environment TEXT NOT NULL,
-        ttl INTEGER,
+        rotated INTEGER,
+        due INTEGER,
         PRIMARY KEY (config, number)
     ) WITHOUT ROWID
 """
-"""The services of a configuration file, in its order, as they were when it had this time and size."""
+"""The services of a configuration file, in its order, as they were when it had this time and size.
+
+`due` is when the next rotation of a service is due that was last rotated at `rotated` (microseconds, or none).
+"""
 
 _HEAD = "SELECT position, hash FROM events ORDER BY position DESC LIMIT 1"
 _REACHED = "SELECT position, hash FROM tracking WHERE view = ? AND schema = ?"
 _CONFIGURED = """
-    SELECT service, environment, ttl FROM configured WHERE config = ? AND mtime = ? AND size = ? ORDER BY number
+    SELECT service, environment, rotated, due FROM configured
+    WHERE config = ? AND mtime = ? AND size = ? ORDER BY number
 """
 _UNHEARD = f"""
     SELECT credential, unheard FROM {UNHEARD_TABLE}
@@ -73,16 +78,25 @@ def answer(state: str, config: str) -> list[dict[str, Any]] | None:
     """Return the services of `keyturn.status/1`; None where the log must be read, or the configuration.
 
     That is so where the view is behind the log, is of another log or schema, where the configuration file was
-    touched since it was read last, and where anything is not as it should be.
+    touched since it was read last, where a service was rotated since it was told when it is due, and where anything is
+    not as it should be.
     """
     try:
         mark = stamp(config)
         reached, configured, entries, unheard = _view(os.path.join(state, VIEWS_FILE), mark)
-        if not configured or reached != _head(os.path.join(state, LOG_FILE)):
+        if not configured or reached != _head(os.path.join(state, LOG_FILE)) or _is_late(entries, configured):
             return None
     except (OSError, sqlite3.Error, ValueError):
         return None
     return assembled(entries, configured, unheard)
+
+
+def _is_late(
+    entries: Iterable[Mapping[str, Any]], configured: Iterable[tuple[str, str, int | None, int | None]]
+) -> bool:
+    """Tell whether a service was rotated since it was told when it is due."""
+    rotated = {(entry["service"], entry["environment"]): entry["last_rotated_at"] for entry in entries}
+    return any(rotated.get((service, environment)) != known for service, environment, known, _ in configured)
 
 
 def _view(path: str, mark: tuple[str, int, int]) -> tuple[object, list[Any], list[dict[str, Any]], dict[str, int]]:
@@ -124,20 +138,20 @@ def _open(path: str) -> sqlite3.Connection:
 
 def assembled(
     entries: Iterable[Mapping[str, Any]],
-    configured: Iterable[tuple[str, str, int | None]],
+    configured: Iterable[tuple[str, str, int | None, int | None]],
     unheard: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Return the services of `keyturn.status/1`: the configured ones in their order, times as text.
 
-    `entries` are those of projections/status.py; `configured` names service, environment and ttl
-    (microseconds, None without one), `unheard` the critical notices that reached nobody. Behind them come those that
-    are configured no more and have a rotation that is not over.
+    `entries` are those of projections/status.py; `configured` names service, environment, when it was last rotated and
+    when it is due (microseconds, or None), `unheard` the critical notices that reached nobody. Behind them come those
+    that are configured no more and have a rotation that is not over.
     """
     known = {(entry["service"], entry["environment"]): entry for entry in entries}
     services = []
-    for service, environment, ttl in configured:
+    for service, environment, _, due in configured:
         name = (service, environment)
-        services.append(_service(known.pop(name) if name in known else _unknown(service, environment), ttl, unheard))
+        services.append(_service(known.pop(name) if name in known else _unknown(service, environment), due, unheard))
     return services + [_service(known[name], None, unheard) for name in sorted(known) if known[name]["open"]]
 
 
@@ -149,7 +163,7 @@ def _unknown(service: str, environment: str) -> dict[str, Any]:
     return {**named, "restore_points": [], "next": [], **empty}
 
 
-def _service(entry: Mapping[str, Any], ttl: int | None, unheard: Mapping[str, int]) -> dict[str, Any]:
+def _service(entry: Mapping[str, Any], due: int | None, unheard: Mapping[str, int]) -> dict[str, Any]:
     rotated = entry["last_rotated_at"]
     return {
         "service": entry["service"],
@@ -160,7 +174,7 @@ def _service(entry: Mapping[str, Any], ttl: int | None, unheard: Mapping[str, in
         "waiting": entry["waiting"],
         "last_rotated_at": None if rotated is None else to_text(rotated),
         "last_outcome": entry["last_outcome"],
-        "due_at": None if rotated is None or ttl is None else to_text(rotated + ttl),
+        "due_at": None if due is None else to_text(due),
         "restore_points": entry["restore_points"],
         "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
         "error": entry["error"],

@@ -123,6 +123,7 @@ def due_at(table: Timetable, *, last_rotated_at: Instant | None, since: Instant)
     return Instant(min(found)) if found else None
 
 
+@lru_cache(maxsize=10_000)
 def _after(expression: str, zone: str, at: Instant) -> Instant | None:
     from cronsim import CronSim, CronSimError
 

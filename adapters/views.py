@@ -24,7 +24,7 @@ BUSY_SECONDS_MAX: Final = 30.0
 """How long one process waits for the others that fold the same facts, a batch of which takes milliseconds."""
 
 _APPLICATION_ID: Final = int.from_bytes(b"keyv")
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """The format of the file beside the tables of the projections, kept in `PRAGMA user_version`."""
 
 _CHECKPOINT_PAGES: Final = 8_000
@@ -115,11 +115,11 @@ class SqliteViews:
     def remember(
         self,
         config: Path,
-        services: Sequence[tuple[str, str, int | None]],
+        services: Sequence[tuple[str, str, int | None, int | None]],
         *,
         mark: tuple[str, int, int] | None = None,
     ) -> None:
-        """Keep service, environment and ttl (microseconds) of each configured service for quick_status.py.
+        """Keep for quick_status.py of each configured service: name, environment, last rotated and due (microseconds).
 
         They hold until the configuration file is touched. `mark` is its `quick_status.stamp` from before it
         was read; a command that runs for long must give it, since the file may be another by now. A file that
@@ -132,7 +132,7 @@ class SqliteViews:
         with _named(self.path), self._transaction("BEGIN IMMEDIATE"):
             self._connection.execute("DELETE FROM configured WHERE config = ?", (name,))
             self._connection.executemany(
-                "INSERT INTO configured VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO configured VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [(name, number, mtime, size, *service) for number, service in enumerate(services)],
             )
 

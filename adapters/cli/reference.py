@@ -23,6 +23,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         (
             "rotation_id, service, environment, kind, strategy, state, outcome, version, previous_version, started_at, "
             "ended_at, duration_seconds, actor, reason, error {step, kind, message, hint}, not_before, events, waves, "
+            "health [{check, result, at, failures, unknowns, text}], "
             "known [{version, accepted, stored_in}]"
         ),
     ),
@@ -37,7 +38,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "status",
         (
             "services [{service, environment, state, version, rotation_id, waiting, last_rotated_at, last_outcome, "
-            "due_at, restore_points, grace_until, error, next}]"
+            "due_at, restore_points, grace_until, error, next, unheard}]"
         ),
     ),
     "keyturn.history/1": (
@@ -75,6 +76,24 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "keyturn.effective/1": ("config show", "version, state, lease, metrics, secretStores, services"),
     "keyturn.metrics/1": ("metrics", "metrics [{name, type, help, samples [{name, labels, value}]}]"),
+    "keyturn.health/1": (
+        "health",
+        (
+            "service, environment, checks [{check, result, value, unit, duration_seconds, text, "
+            "last {at, result, value, streak, rotation_id, history}, sparkline}]"
+        ),
+    ),
+    "keyturn.notify/1": ("notify test", "channel, key, enabled"),
+    "keyturn.preview/1": ("notify preview", "channel, position, goes, key, type, bodies"),
+    "keyturn.outbox/1": (
+        "notify outbox",
+        (
+            "channels [{channel, state, waiting, delivered, given_up, blocked, dropped, delivered_at, not_before, "
+            "error {kind, message}}], notices [{position, channel, state, kind, text, at, service, environment, "
+            "attempts, reason}]"
+        ),
+    ),
+    "keyturn.route/1": ("notify route", "routes [{service, event, critical, channels}]"),
     "keyturn.doctor/1": (
         "doctor",
         (

@@ -96,9 +96,9 @@ def _from_the_log(session: Session) -> list[dict[str, Any]]:
     log = session.log
     with open_views(session) as views:
         catch_up(STATUS, log, views)
-        named = configured(session.configuration)
-        views.remember(session.config_path, named, mark=session.config_mark)
         with views.reading(STATUS) as rows:
             entries = documents(rows)
+        named = configured(session, entries)
+        views.remember(session.config_path, named, mark=session.config_mark)
         unheard = views.unheard()
     return quick_status.assembled(entries, named, unheard)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from adapters.quick_status import VIEWS_FILE
+from adapters.schedule import due_at
 from adapters.views import SqliteViews
+from engine.values import Instant
 from projections.feed import catch_up
 from projections.health import HEALTH
 from projections.history import HISTORY
 from projections.notifications.outbox import OUTBOX
-from projections.status import STATUS
+from projections.status import STATUS, documents
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
-    from adapters.config.model import Configuration
 
 
 def open_views(session: Session) -> SqliteViews:
@@ -33,20 +35,35 @@ def history(session: Session) -> SqliteViews:
     return views
 
 
-def configured(configuration: Configuration) -> list[tuple[str, str, int | None]]:
-    """Return service, environment and ttl of every service, as the status wants them."""
-    return [
-        (service.name, service.environment, service.rotation.ttl.microseconds if service.rotation.ttl else None)
-        for service in configuration.services.values()
-    ]
+def configured(
+    session: Session, entries: Iterable[Mapping[str, Any]]
+) -> list[tuple[str, str, Instant | None, Instant | None]]:
+    """Return of every service: name, environment, when it was last rotated and when it is due, as the status wants it.
+
+    `entries` are those of projections/status.py. A service with a `ttl` that was never rotated is due at once, which is
+    no time to show.
+    """
+    rotated = {(entry["service"], entry["environment"]): entry["last_rotated_at"] for entry in entries}
+    found = []
+    for service in session.configuration.services.values():
+        last = rotated.get((service.name, service.environment))
+        due = due_at(service.timetable, last_rotated_at=last, since=session.known_since)
+        shown = None if last is None and service.rotation.ttl is not None else due
+        found.append((service.name, service.environment, last, shown))
+    return found
 
 
 def follow(session: Session) -> None:
     """Bring every view up to the log."""
     with open_views(session) as views:
-        services = configured(session.configuration)
-        views.remember(session.config_path, services, mark=session.config_mark)
+        with views.reading(STATUS) as page:
+            before = page.tracking.position
         told = (OUTBOX,) if any(service.channels for service in session.configuration.services.values()) else ()
         looked = (HEALTH,) if any(service.checks for service in session.configuration.services.values()) else ()
-        for projection in (STATUS, HISTORY, *told, *looked):
+        # Whoever brings the status up tells when services are due; a daemon that looks every second need not repeat it.
+        if catch_up(STATUS, session.log, views) != before:
+            with views.reading(STATUS) as rows:
+                entries = documents(rows)
+            views.remember(session.config_path, configured(session, entries), mark=session.config_mark)
+        for projection in (HISTORY, *told, *looked):
             catch_up(projection, session.log, views)

@@ -155,3 +155,25 @@ def test_a_service_that_was_never_rotated_has_its_schedule_since_the_configurati
     assert "nothing is due" in folder.ok("rotate", "--due").err
     written(folder, ago=61)
     assert folder.ok("rotate", "--due", "--json").document["state"] == "completed"
+
+
+@pytest.mark.parametrize("is_rotated", [False, True])
+def test_the_status_tells_when_a_service_with_a_schedule_is_due(folder: Folder, *, is_rotated: bool) -> None:
+    """The same from the view and from the log, before the first rotation and after it."""
+    scheduled(folder, f"30 3 1 {LATER.month % 12 + 1} *")
+    if is_rotated:
+        folder.settled("app-db")
+    quick = folder.ok("status", "--json").document["services"][0]
+    assert quick["due_at"] == f"{LATER.year + LATER.month // 12}-{LATER.month % 12 + 1:02}-01T03:30:00.000000Z"
+    for path in folder.state.glob("views.db*"):
+        path.unlink()
+    assert folder.ok("status", "--json").document["services"] == [quick]
+
+
+def test_the_status_tells_the_earlier_of_ttl_and_schedule(folder: Folder) -> None:
+    folder.configure("app-db", ttl="2d", more=f'      schedule: "30 3 1 {LATER.month % 12 + 1} *"\n')
+    assert folder.ok("status", "--json").document["services"][0]["due_at"] is None
+    folder.settled("app-db")
+    entry = folder.ok("status", "--json").document["services"][0]
+    due, last = (datetime.fromisoformat(entry[key]) for key in ("due_at", "last_rotated_at"))
+    assert due - last == timedelta(days=2)

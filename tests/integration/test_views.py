@@ -235,8 +235,15 @@ def config(tmp_path: Path) -> Path:
 def followed(views: SqliteViews, log: SqliteEventLog, config: Path) -> SqliteViews:
     """Views at the head of the log, with two configured services of which the log knows one."""
     catch_up(STATUS, log, views)
-    views.remember(config, [("service-1", "production", TTL), ("fresh", "production", None)])
+    views.remember(config, services(views))
     return views
+
+
+def services(views: SqliteViews) -> list[tuple[str, str, int | None, int | None]]:
+    """Return the configured services, one of them due a while after it was last rotated."""
+    with views.reading(STATUS) as rows:
+        (last,) = [int(each["last_rotated_at"]) for each in documents(rows) if each["service"] == "service-1"]
+    return [("service-1", "production", last, last + TTL), ("fresh", "production", None, None)]
 
 
 def answer(state: Path, config: Path) -> Any:
@@ -249,28 +256,19 @@ def test_the_quick_answer_is_that_of_the_view(followed: SqliteViews, state: Path
     found = answer(state, config)
     with followed.reading(STATUS) as rows:
         entries = documents(rows)
-    assert found == quick_status.assembled(
-        entries, [("service-1", "production", TTL), ("fresh", "production", None)], {}
-    )
+    assert found == quick_status.assembled(entries, services(followed), {})
     left = [each["service"] for each in entries if each["open"] and each["service"] != "service-1"]
     assert [each["service"] for each in found] == ["service-1", "fresh", *left]
 
 
-def test_a_service_is_due_its_ttl_after_it_was_rotated() -> None:
-    entry = {
-        "service": "a",
-        "environment": "b",
-        "state": "ok",
-        "open": False,
-        "version": "v1",
-        "rotation_id": "r",
-        "waiting": None,
-    }
-    entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "error": None, "next": []}
-    (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", TTL)], {"b/a": 7})
+def test_a_service_is_due_when_it_was_said_to_be() -> None:
+    entry = {"service": "a", "environment": "b", "state": "ok", "open": False, "version": "v1", "rotation_id": "r"}
+    entry |= dict.fromkeys(("waiting", "error"))
+    entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "next": []}
+    (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", BEGAN, BEGAN + TTL)], {"b/a": 7})
     assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"
     assert seen["due_at"] == "2026-01-31T00:00:00.000000Z"
-    (without,) = quick_status.assembled([entry | {"grace_until": None}], [("a", "b", None)], {"c/a": 7})
+    (without,) = quick_status.assembled([entry | {"grace_until": None}], [("a", "b", BEGAN, None)], {"c/a": 7})
     assert without["due_at"] is None
     assert (seen["unheard"], without["unheard"]) == (7, None)
 
@@ -302,6 +300,16 @@ def test_a_view_that_is_behind_gives_no_quick_answer(
     assert answer(state, config) is None
     catch_up(STATUS, log, followed)
     assert answer(state, config)
+
+
+def test_a_service_that_was_rotated_since_it_was_told_when_it_is_due_gives_no_quick_answer(
+    followed: SqliteViews, state: Path, config: Path
+) -> None:
+    """As where a process died between the one and the other."""
+    (name, environment, last, due), *others = services(followed)
+    for known in (None, 7, last):
+        followed.remember(config, [(name, environment, known, due), *others])
+        assert (answer(state, config) is None) is (known != last)
 
 
 def test_a_view_of_another_log_gives_no_quick_answer(followed: SqliteViews, state: Path, config: Path) -> None:
@@ -336,7 +344,7 @@ def test_services_are_remembered_as_of_the_mark(followed: SqliteViews, state: Pa
     """What was read before the file changed is not taken for what it says now."""
     mark = quick_status.stamp(str(config))
     config.write_text("version: 1 # later")
-    followed.remember(config, [("service-1", "production", TTL)], mark=mark)
+    followed.remember(config, services(followed), mark=mark)
     assert answer(state, config) is None
 
 
@@ -351,7 +359,7 @@ def test_a_path_may_hold_what_ends_one_in_a_uri(tmp_path: Path, config: Path) ->
     state = tmp_path / "50% of #1?"
     with SqliteEventLog.create(state / LOG_FILE) as log, SqliteViews(state / VIEWS_FILE) as views:
         catch_up(STATUS, log, views)
-        views.remember(config, [("fresh", "production", None)])
+        views.remember(config, [("fresh", "production", None, None)])
         assert [each["service"] for each in answer(state, config)] == ["fresh"]
 
 
@@ -370,7 +378,7 @@ def test_the_quick_way_reads_the_table_of_the_log() -> None:
 
 def test_a_configuration_that_is_gone_is_not_remembered(followed: SqliteViews, state: Path, config: Path) -> None:
     config.unlink()
-    followed.remember(config, [("service-1", "production", TTL)])
+    followed.remember(config, services(followed))
     assert answer(state, config) is None
 
 
