@@ -80,7 +80,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "health",
         (
             "service, environment, checks [{check, result, value, unit, duration_seconds, text, "
-            "last {at, result, value, streak, rotation_id, history}, sparkline}]"
+            "last (at, result, value, streak, rotation_id, history), sparkline}]"
         ),
     ),
     "keyturn.notify/1": ("notify test", "channel, key, enabled"),
@@ -89,7 +89,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "notify outbox",
         (
             "channels [{channel, state, waiting, delivered, given_up, blocked, dropped, delivered_at, not_before, "
-            "error {kind, message}}], notices [{position, channel, state, kind, text, at, service, environment, "
+            "error (kind, message)}], notices [{position, channel, state, kind, text, at, service, environment, "
             "attempts, reason}]"
         ),
     ),

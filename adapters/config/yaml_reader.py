@@ -19,7 +19,7 @@ from adapters.config.problems import ConfigInvalid, KeyPath, Position, Problem, 
 
 BYTES_MAX: Final = 1024 * 1024
 DEPTH_MAX: Final = 50
-NODES_MAX: Final = 120_000
+NODES_MAX: Final = 50_000
 """Counted after aliases are expanded; what makes an alias bomb harmless."""
 ALIASES_MAX: Final = 100
 

@@ -308,6 +308,14 @@ def test_a_reader_that_goes_away_is_no_error(rotated: Folder) -> None:
     assert (process.returncode, err) == (0, b"")
 
 
+def _told_of(folder: Folder) -> int:
+    """Give the service a channel, and return the position of an event that people are told of."""
+    folder.configure("app-db", more="      notifications: {file: {path: told.jsonl}}\n")
+    events = folder.ok("history", "--json").document["events"]
+    position: int = next(each["position"] for each in events if each["event"] == "rotation-started.2")
+    return position
+
+
 def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> None:
     """Every document has the fields that docs/reference/cli.md lists, in that order."""
     printing = {
@@ -327,6 +335,11 @@ def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> Non
         "keyturn.machine/1": ("machine",),
         "keyturn.simulation/1": ("simulate", "--strategy", "dual", "--runs", "2"),
         "keyturn.adapters/1": ("adapters",),
+        "keyturn.health/1": ("health", "app-db"),
+        "keyturn.notify/1": ("notify", "test", "file"),
+        "keyturn.preview/1": ("notify", "preview", str(_told_of(rotated)), "--channel", "file"),
+        "keyturn.outbox/1": ("notify", "outbox"),
+        "keyturn.route/1": ("notify", "route"),
     }
     assert set(printing) == set(FIELDS)
     for schema, command in printing.items():
