@@ -254,6 +254,17 @@ def test_a_window_opens_when_a_scan_of_every_minute_says_so(table: Timetable, st
     assert is_open(table, begin) is is_free(begin)
 
 
+def test_a_window_goes_by_the_clock_of_its_location() -> None:
+    noon = Window(times=("12:00-13:00",), location="Asia/Kathmandu")
+    table = Timetable(zone="Europe/Oslo", windows=Windows(allowed=(noon,)))
+    assert opens_at(table, instant("2026-05-01")) == instant("2026-05-01T12:00", "Asia/Kathmandu")
+
+
+def test_a_window_opens_by_the_clock_that_was_put_forward_before_it() -> None:
+    table = Timetable(zone="Europe/Oslo", windows=Windows(allowed=(Window(times=("04:00-05:00",)),)))
+    assert opens_at(table, instant("2026-03-29T00:30")) == instant("2026-03-29T02:00")
+
+
 def test_without_windows_it_is_always_open() -> None:
     assert opens_at(Timetable(), Instant(7)) == 7
 
