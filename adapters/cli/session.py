@@ -191,7 +191,7 @@ class Session:
         from projections.feed import catch_up
         from projections.status import STATUS, documents
 
-        services = [each for each in self.configuration.services.values() if each.channels and each.rotation.ttl]
+        services = [each for each in self.configuration.services.values() if each.channels]
         if not services:
             return
         now = SystemClock().now().wall

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from adapters.config.model import Service
+from adapters.schedule import due_at
 from engine import channel_events as c
 from engine.errors import Conflict
 from engine.facts import Fact
@@ -22,7 +23,7 @@ PATIENCE: Final = Microseconds(3_600 * SECOND)
 def overdue(
     services: Iterable[Service], entries: Iterable[Mapping[str, Any]], now: Instant
 ) -> list[c.CredentialOverdue]:
-    """Return which services should have been rotated a while ago, of those that have a `ttl` and channels.
+    """Return which services should have been rotated a while ago, of those that have a `ttl` or a `schedule`, and channels.
 
     `entries` are those of projections/status.py: times are microseconds.
     """
@@ -30,12 +31,11 @@ def overdue(
     found: list[c.CredentialOverdue] = []
     for service in services:
         entry = known.get((service.name, service.environment))
-        ttl = service.rotation.ttl
-        if entry is None or ttl is None or not service.channels or entry["last_rotated_at"] is None:
+        if entry is None or not service.channels or entry["last_rotated_at"] is None:
             continue
-        due_at = Instant(entry["last_rotated_at"] + ttl.microseconds)
-        if entry["version"] and due_at + PATIENCE < now:
-            found.append(c.CredentialOverdue(service.name, service.environment, entry["version"], due_at))
+        due = due_at(service.timetable, last_rotated_at=Instant(entry["last_rotated_at"]), since=now)
+        if entry["version"] and due is not None and due + PATIENCE < now:
+            found.append(c.CredentialOverdue(service.name, service.environment, entry["version"], due))
     return found
 
 
