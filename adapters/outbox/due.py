@@ -23,7 +23,7 @@ PATIENCE: Final = Microseconds(3_600 * SECOND)
 def overdue(
     services: Iterable[Service], entries: Iterable[Mapping[str, Any]], now: Instant
 ) -> list[c.CredentialOverdue]:
-    """Return which services should have been rotated a while ago, of those that have a `ttl` or a `schedule`, and channels.
+    """Return which services should have been rotated a while ago, of those that have channels and are ever due.
 
     `entries` are those of projections/status.py: times are microseconds.
     """
