@@ -7,6 +7,8 @@ Rule 2: what stands in `__all__` is a promise, and goes away with a new major ve
 from typing import Final
 
 from engine.adapter import (
+    CheckAdapter,
+    CheckContext,
     Duration,
     NotifierAdapter,
     NotifierContext,
@@ -26,6 +28,7 @@ from engine.errors import (
     Unavailable,
     Uncertain,
 )
+from engine.health import CheckResult, HealthCheck, Sample, Subject
 from engine.notices import Notice, NoticeKind, Urgency
 from engine.notifier import Notifier, Outgoing, Pace
 from engine.plan import LoginBudget, RetryClass, Strategy
@@ -65,12 +68,16 @@ __all__ = [
     "PREVIOUS",
     "SECOND",
     "Addressable",
+    "CheckAdapter",
+    "CheckContext",
+    "CheckResult",
     "Checkable",
     "CredentialValue",
     "Duration",
     "ExitCode",
     "Finding",
     "Form",
+    "HealthCheck",
     "Holdings",
     "Instant",
     "KeyturnError",
@@ -88,6 +95,7 @@ __all__ = [
     "Reference",
     "Rejected",
     "RetryClass",
+    "Sample",
     "Secret",
     "SecretStore",
     "Severity",
@@ -97,6 +105,7 @@ __all__ = [
     "StoreCapabilities",
     "StoreContext",
     "Strategy",
+    "Subject",
     "Target",
     "TargetAdapter",
     "TargetCapabilities",

@@ -101,13 +101,15 @@ def _reap(ended: dict[int, int]) -> bool:
         ended[pid] = status
 
 
-def _kill_all(script: int) -> None:
+def _kill_all(script: int | None) -> None:
     """Kill until nothing is left. A whole group dies at once, so a script that forks as fast as it can is caught.
 
-    That nothing is left is asked of the system itself: whoever lost its parent is a child of this process.
+    `script` is its process id, and None where it has ended: the number may be somebody else's by now. That nothing is
+    left is asked of the system itself: whoever lost its parent is a child of this process.
     """
     limit = time.monotonic() + _KILL_SECONDS_MAX
-    _kill(os.killpg, script)
+    if script is not None:
+        _kill(os.killpg, script)
     while _reap({}) and time.monotonic() < limit:
         groups = set()
         pids = _descendants(_AT_ONCE_MAX)
@@ -276,7 +278,7 @@ def main() -> None:
             said = f"error {error.strerror}"
         else:
             said = _watch(script, order)
-            _kill_all(script)
+            _kill_all(None if said.startswith(("exit", "signal")) else script)
     finally:
         _remove_secret(order)
     os.write(1, f"{said}\n".encode())

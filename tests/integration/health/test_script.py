@@ -323,7 +323,7 @@ def test_a_script_that_fails_is_run_again(tmp_path: Path, code: int) -> None:
     assert script_check(tmp_path, counting(tmp_path, code), retry=retry).look(subject()).result is CheckResult.PASS
     runs = [int(line) / 1e9 for line in (tmp_path / "runs").read_text().split()]
     assert len(runs) == 3
-    assert runs[1] - runs[0] >= 0.05
+    assert 0.05 <= runs[1] - runs[0] < 0.9, "as it was told to, not the second that it waits by itself"
     assert runs[2] - runs[1] >= 0.1, "the wait doubles"
 
 
