@@ -29,6 +29,7 @@ _REASONS: Final[dict[str, dict[State, str]]] = {
     },
     "it does not soak, see above": {State.SOAKING: "OwnerChanged EffectPostponed LoginTried"},
     "while it rests nothing is performed": {State.PAUSED: "RotationFailed OwnerChanged EffectPostponed LoginTried"},
+    "no health check looks": {State.MONITORING: "MonitoringStarted HealthSampled"},
     "nobody waits in a queue": {State.WAITING: "RotationRequested RotationCancelled RotationFailed"},
     "there only the log is asked, and an error of the log ends the process": {
         State.DISTRIBUTING: "EffectPostponed RotationFailed LoginTried",

@@ -48,7 +48,7 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
         previous_version=rotation.previous,
         actor=fact.actor,
         reason=getattr(body, "reason", "") or (rotation.reason if kind in _WITH_REASON_OF_START else ""),
-        automatic=rotation.automatic and kind in _WITH_CAUSE and not isinstance(body, e.RollbackRetried),
+        automatic=rotation.automatic and kind in _WITH_CAUSE,
         started_at=rotation.started_at,
         duration=Microseconds(fact.at - rotation.started_at),
         cause=rotation.cause if shows_cause else None,
