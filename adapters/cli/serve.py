@@ -99,9 +99,10 @@ def _metrics(session: Session, accept: str) -> tuple[bytes, str]:
     """Return the metrics as of now: each request has the log and the views open for itself."""
     from adapters.metrics import MetricsCollector, exposition
 
-    with open_views(session) as views:
+    log = SqliteEventLog(session.state / LOG_FILE, must_exist=True)
+    with log, open_views(session) as views:
         collector = MetricsCollector(
-            SqliteEventLog(session.state / LOG_FILE, must_exist=True),
+            log,
             views,
             session.configuration,
             session.outlets,
