@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
-from adapters.config import refused
-from adapters.config.convert import BAD, fields, members, structure, unknown_keys
+from adapters.config.convert import BAD
+from adapters.config.entries import divided
 from adapters.config.model import Channel
 from adapters.config.problems import KeyPath, Report
 from adapters.config.schema import ChannelKeys
@@ -53,18 +53,8 @@ def _entries(given: object, path: KeyPath, report: Report) -> Iterator[tuple[str
 
 def _channel(kind: str, entry: Mapping[str, Any], path: KeyPath, report: Report) -> Channel | None:
     adapter = _adapter(kind, path, report)
-    common = structure(ChannelKeys)
-    own = members(entry, common, path, report, refused.REFUSED)
-    if adapter is None:
-        return None
-    ours = [field.encode_name for field in common.fields]
-    theirs = structure(adapter.options)
-    names = [field.encode_name for field in theirs.fields]
-    assert not set(names) & set(ours), f"the options of {adapter.name} take a name that every channel has"
-    rest = {key: value for key, value in entry.items() if key not in ours}
-    unknown = unknown_keys(rest, [*names, *ours], refused.REFUSED[ChannelKeys], path, report)
-    options = fields({key: rest[key] for key in rest if key in names}, theirs, path, report, refused.REFUSED)
-    if unknown or options is BAD or BAD in own.values():
+    own, options = divided(entry, ChannelKeys, adapter, path, report)
+    if adapter is None or options is None or BAD in own.values():
         return None
     keys = ChannelKeys(**own)
     name = keys.name or kind

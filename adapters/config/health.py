@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from adapters.config import refused
-from adapters.config.convert import BAD, fields, members, structure, unknown_keys
+from adapters.config.convert import BAD
+from adapters.config.entries import divided
 from adapters.config.model import Check
 from adapters.config.problems import KeyPath, Report
 from adapters.config.schema import CheckKeys, HealthChecks
@@ -58,23 +58,16 @@ def _check_times(given: HealthChecks, path: KeyPath, report: Report) -> None:
 
 
 def _check(entry: Mapping[str, Any], kind: str, path: KeyPath, report: Report) -> Check | None:
-    common = structure(CheckKeys)
-    own = members(entry, common, path, report, refused.REFUSED)
-    adapter = _adapter(own.get("type"), path, report)
+    adapter = _adapter(entry.get("type"), path, report)
+    fits = adapter is None or not adapter.kinds or kind in adapter.kinds
+    own, options = divided(entry, CheckKeys, adapter if fits else None, path, report)
     if adapter is None:
         return None
-    if adapter.kinds and kind not in adapter.kinds:
+    if not fits:
         fitting = ", ".join(sorted(adapter.kinds))
         report.error((*path, "type"), f"this check is not for services of type {kind}.", f"It fits: {fitting}.")
         return None
-    ours = [field.encode_name for field in common.fields]
-    theirs = structure(adapter.options)
-    names = [field.encode_name for field in theirs.fields]
-    assert not set(names) & set(ours), f"the options of {adapter.name} take a name that every check has"
-    rest = {key: value for key, value in entry.items() if key not in ours}
-    unknown = unknown_keys(rest, [*names, *ours], refused.REFUSED.get(CheckKeys, {}), path, report)
-    options = fields({key: rest[key] for key in rest if key in names}, theirs, path, report, refused.REFUSED)
-    if unknown or options is BAD or BAD in own.values():
+    if options is None or BAD in own.values():
         return None
     keys = CheckKeys(**own)
     return Check(adapter.name, keys.name or adapter.name, keys.timeout.microseconds, options, path)

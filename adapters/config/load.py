@@ -17,7 +17,8 @@ import msgspec
 
 from adapters.config import checks, health, refused, schema
 from adapters.config.channels import channels
-from adapters.config.convert import BAD, fields, members, struct, structure, unknown_keys
+from adapters.config.convert import BAD, struct, structure
+from adapters.config.entries import divided
 from adapters.config.model import Check, Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
 from adapters.config.schema import NAME_FORM, FileKeys, ServiceKeys, StoreKeys
@@ -115,7 +116,7 @@ def _entry(
 
 def _store(name: str, entry: dict[str, Any], path: KeyPath, report: Report) -> Store | None:
     adapter = _adapter(entry, path, store_adapter, refused.STORE_TYPES, report)
-    own, options = _split(entry, StoreKeys, adapter, path, report)
+    own, options = divided(entry, StoreKeys, adapter, path, report)
     if own.get("type", BAD) is BAD or options is None:
         return None
     return Store(name, own["type"], options)
@@ -124,7 +125,7 @@ def _store(name: str, entry: dict[str, Any], path: KeyPath, report: Report) -> S
 def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) -> Service | None:
     """Return a service. Each of its parts is judged by itself, so that a wrong one does not hide the others."""
     adapter = _adapter(entry, path, target_adapter, refused.TARGET_TYPES, report)
-    own, options = _split(entry, ServiceKeys, adapter, path, report)
+    own, options = divided(entry, ServiceKeys, adapter, path, report)
     strategy = None
     rotation = own.get("rotation")
     if isinstance(rotation, schema.Rotation):
@@ -159,32 +160,6 @@ def _within(entry: object, *keys: str) -> object:
     for key in keys:
         entry = entry.get(key) if isinstance(entry, dict) else None
     return entry
-
-
-def _split(
-    entry: dict[str, Any],
-    cls: type[StoreKeys | ServiceKeys],
-    adapter: TargetAdapter | StoreAdapter | None,
-    path: KeyPath,
-    report: Report,
-) -> tuple[dict[str, Any], msgspec.Struct | None]:
-    """Divide an entry into the keys that every type has and the options of its adapter; report what is wrong.
-
-    Return our keys, `BAD` in place of a wrong one, and the options, None where they are not right. Where the
-    adapter is not known, nobody can say whether a key is one of its options, so only ours are judged.
-    """
-    common = structure(cls)
-    ours: list[str] = [field.encode_name for field in common.fields]
-    own = members(entry, common, path, report, refused.REFUSED)
-    if adapter is None:
-        return own, None
-    theirs = structure(adapter.options)
-    names: list[str] = [field.encode_name for field in theirs.fields]
-    assert not set(names) & set(ours), f"the options of {adapter.name} take a name that every entry has"
-    rest = {key: value for key, value in entry.items() if key not in ours}
-    unknown = unknown_keys(rest, [*names, *ours], refused.REFUSED[cls], path, report)
-    options = fields({key: rest[key] for key in rest if key in names}, theirs, path, report, refused.REFUSED)
-    return own, None if unknown or options is BAD else options
 
 
 def _adapter(
