@@ -9,6 +9,10 @@ from typing import Final
 from engine.adapter import (
     CheckAdapter,
     CheckContext,
+    DiscoveryAdapter,
+    DiscoveryContext,
+    DistributorAdapter,
+    DistributorContext,
     Duration,
     NotifierAdapter,
     NotifierContext,
@@ -29,6 +33,7 @@ from engine.errors import (
     Uncertain,
 )
 from engine.health import CheckResult, HealthCheck, Sample, Subject
+from engine.instances import Discovery, Distributor, Instance, Proof, Usage, Witness
 from engine.notices import Notice, NoticeKind, Urgency
 from engine.notifier import Notifier, Outgoing, Pace
 from engine.plan import LoginBudget, RetryClass, Strategy
@@ -73,12 +78,19 @@ __all__ = [
     "CheckResult",
     "Checkable",
     "CredentialValue",
+    "Discovery",
+    "DiscoveryAdapter",
+    "DiscoveryContext",
+    "Distributor",
+    "DistributorAdapter",
+    "DistributorContext",
     "Duration",
     "ExitCode",
     "Finding",
     "Form",
     "HealthCheck",
     "Holdings",
+    "Instance",
     "Instant",
     "KeyturnError",
     "LoginBudget",
@@ -92,6 +104,7 @@ __all__ = [
     "OwnLoginRejected",
     "Pace",
     "Probe",
+    "Proof",
     "Reference",
     "Rejected",
     "RetryClass",
@@ -114,6 +127,8 @@ __all__ = [
     "Unavailable",
     "Uncertain",
     "Urgency",
+    "Usage",
     "Verification",
+    "Witness",
     "__version__",
 ]

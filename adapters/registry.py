@@ -2,7 +2,7 @@
 
 Rule 1: what ships with keyturn stands in a table here, so nothing is scanned to list or load it, and it works
 from a checkout. Other packages announce theirs with the entry points `keyturn.targets`, `keyturn.stores`,
-`keyturn.notifiers` and `keyturn.checks`.
+`keyturn.notifiers`, `keyturn.checks`, `keyturn.discovery` and `keyturn.distributors`.
 Rule 2: an adapter is imported when it is asked for, and no other with it.
 """
 
@@ -11,15 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from engine.adapter import CheckAdapter, NotifierAdapter, StoreAdapter, TargetAdapter
+from engine.adapter import (
+    CheckAdapter,
+    DiscoveryAdapter,
+    DistributorAdapter,
+    NotifierAdapter,
+    StoreAdapter,
+    TargetAdapter,
+)
 from engine.errors import ExitCode, KeyturnError
 
 TARGET_GROUP: Final = "keyturn.targets"
 STORE_GROUP: Final = "keyturn.stores"
 NOTIFIER_GROUP: Final = "keyturn.notifiers"
 CHECK_GROUP: Final = "keyturn.checks"
+DISCOVERY_GROUP: Final = "keyturn.discovery"
+DISTRIBUTOR_GROUP: Final = "keyturn.distributors"
 
 SHIPPED: Final[dict[str, dict[str, str]]] = {
     TARGET_GROUP: {
@@ -56,14 +65,29 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "prometheus": "adapters.health.prometheus:PROMETHEUS",
         "script": "adapters.health.script:ADAPTER",
     },
+    DISCOVERY_GROUP: {
+        "explicit": "adapters.discovery.explicit:ADAPTER",
+    },
+    DISTRIBUTOR_GROUP: {},
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 
-_KINDS: Final = {TARGET_GROUP: "target", STORE_GROUP: "store", NOTIFIER_GROUP: "channel", CHECK_GROUP: "check"}
+_KINDS: Final[dict[type, tuple[str, str]]] = {
+    TargetAdapter: (TARGET_GROUP, "target"),
+    StoreAdapter: (STORE_GROUP, "store"),
+    NotifierAdapter: (NOTIFIER_GROUP, "channel"),
+    CheckAdapter: (CHECK_GROUP, "check"),
+    DiscoveryAdapter: (DISCOVERY_GROUP, "discovery"),
+    DistributorAdapter: (DISTRIBUTOR_GROUP, "distribution"),
+}
+"""The group that the adapters of a kind are in, and what they are called for people."""
 
-_OF_KIND: Final = {TargetAdapter: "target", StoreAdapter: "store", NotifierAdapter: "channel", CheckAdapter: "check"}
-
-Adapter = TypeVar("Adapter", TargetAdapter, StoreAdapter, NotifierAdapter, CheckAdapter)
+AnyAdapter: TypeAlias = (
+    TargetAdapter | StoreAdapter | NotifierAdapter | CheckAdapter | DiscoveryAdapter | DistributorAdapter
+)
+Adapter = TypeVar(
+    "Adapter", TargetAdapter, StoreAdapter, NotifierAdapter, CheckAdapter, DiscoveryAdapter, DistributorAdapter
+)
 
 
 class UnknownAdapter(KeyturnError):
@@ -88,22 +112,32 @@ class MissingDriver(KeyturnError):
 
 def target_adapter(name: str) -> TargetAdapter:
     """Return the adapter of a service type; raises `UnknownAdapter` or `BrokenAdapter`."""
-    return _load(TARGET_GROUP, name, TargetAdapter)
+    return _load(name, TargetAdapter)
 
 
 def store_adapter(name: str) -> StoreAdapter:
     """Return the adapter of a store type; raises `UnknownAdapter` or `BrokenAdapter`."""
-    return _load(STORE_GROUP, name, StoreAdapter)
+    return _load(name, StoreAdapter)
 
 
 def notifier_adapter(name: str) -> NotifierAdapter:
     """Return the adapter of a kind of channel; raises `UnknownAdapter` or `BrokenAdapter`."""
-    return _load(NOTIFIER_GROUP, name, NotifierAdapter)
+    return _load(name, NotifierAdapter)
 
 
 def check_adapter(name: str) -> CheckAdapter:
     """Return the adapter of a type of health check; raises `UnknownAdapter` or `BrokenAdapter`."""
-    return _load(CHECK_GROUP, name, CheckAdapter)
+    return _load(name, CheckAdapter)
+
+
+def discovery_adapter(name: str) -> DiscoveryAdapter:
+    """Return the adapter of a way to list instances; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(name, DiscoveryAdapter)
+
+
+def distributor_adapter(name: str) -> DistributorAdapter:
+    """Return the adapter of a way to hand out versions; raises `UnknownAdapter` or `BrokenAdapter`."""
+    return _load(name, DistributorAdapter)
 
 
 def installed(group: str) -> dict[str, str]:
@@ -111,12 +145,10 @@ def installed(group: str) -> dict[str, str]:
     return dict(sorted({**_announced(group), **SHIPPED[group]}.items()))
 
 
-def missing_driver(
-    adapter: TargetAdapter | StoreAdapter | NotifierAdapter | CheckAdapter, error: ModuleNotFoundError
-) -> MissingDriver:
+def missing_driver(adapter: AnyAdapter, error: ModuleNotFoundError) -> MissingDriver:
     """Return the error that says which extra brings the driver that an adapter could not import."""
     advice = f'Install it: pip install "keyturn[{adapter.extra}]".' if adapter.extra else ""
-    kind = next(name for kind, name in _OF_KIND.items() if isinstance(adapter, kind))
+    _, kind = _KINDS[type(adapter)]
     return MissingDriver(adapter=kind, name=adapter.name, module=error.name or "?", advice=advice)
 
 
@@ -126,22 +158,23 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     return near[0] if near else ""
 
 
-def _load(group: str, name: str, expected: type[Adapter]) -> Adapter:
+def _load(name: str, expected: type[Adapter]) -> Adapter:
+    group, kind = _KINDS[expected]
     location = SHIPPED[group].get(name) or _announced(group).get(name)
     if location is None:
         near = suggestion(name, installed(group))
         text = f" Did you mean {near!r}?" if near else ""
-        raise UnknownAdapter(adapter=_KINDS[group], name=name, suggestion=text, near=near)
+        raise UnknownAdapter(adapter=kind, name=name, suggestion=text, near=near)
     module, _, attribute = location.partition(":")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         raise BrokenAdapter(
-            adapter=_KINDS[group], name=name, location=location, why=f"{type(error).__name__}: {error}"
+            adapter=kind, name=name, location=location, why=f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(found, expected):
         why = f"it is not a {expected.__name__}"
-        raise BrokenAdapter(adapter=_KINDS[group], name=name, location=location, why=why)
+        raise BrokenAdapter(adapter=kind, name=name, location=location, why=why)
     return found
 
 

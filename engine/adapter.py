@@ -16,6 +16,7 @@ from typing import Any, final
 import msgspec
 
 from engine.health import HealthCheck
+from engine.instances import Discovery, Distributor
 from engine.notifier import Notifier
 from engine.plan import Strategy
 from engine.ports import SecretStore, Target
@@ -240,4 +241,61 @@ class CheckAdapter:
     build: Callable[[Any, CheckContext], HealthCheck]
     kinds: frozenset[str] = frozenset()
     """The types of services that it fits; empty for all."""
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryContext:
+    """What a discovery adapter is told besides its options."""
+
+    service: str
+    environment: str
+    base: Path
+    """The folder of the configuration file, where relative paths start."""
+    secret: Callable[[Reference], Secret]
+    """Read a secret of the configuration; raises the three outcomes."""
+    timeout: Microseconds
+    """How long one listing may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryAdapter:
+    """A way to list the instances of a service: `type:` of `rotation.discovery`."""
+
+    name: str
+    summary: str
+    options: type[msgspec.Struct]
+    build: Callable[[Any, DiscoveryContext], Discovery]
+    extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DistributorContext:
+    """What a distributor adapter is told besides its options."""
+
+    service: str
+    environment: str
+    store: Callable[[str], SecretStore]
+    """Return a store of the configuration by its name; raises what building it raises."""
+    credential_store: str
+    """The store that holds the credential, by name, and the path in it."""
+    credential_path: str
+    base: Path
+    """The folder of the configuration file, where relative paths start."""
+    state: Path
+    """The state folder of this installation."""
+    secret: Callable[[Reference], Secret]
+    """Read a secret of the configuration; raises the three outcomes."""
+    timeout: Microseconds
+    """How long one call of an instance may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistributorAdapter:
+    """A way to hand a version to an instance: `type:` of `rotation.distribution`."""
+
+    name: str
+    summary: str
+    options: type[msgspec.Struct]
+    build: Callable[[Any, DistributorContext], Distributor]
     extra: str = ""

@@ -15,10 +15,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from adapters.addresses import Resolve, check_url, networks, system_addresses
 from adapters.notifiers import answers, signing
 from adapters.notifiers import webhook_bodies as bodies
 from adapters.notifiers import webhook_templates as templates
-from adapters.notifiers.addresses import Resolve, check_url, networks, system_addresses
 from adapters.notifiers.webhook_options import WebhookOptions, is_json, problems_of
 from adapters.templates import Template, TemplateFault
 from engine.adapter import NotifierAdapter, NotifierContext, Reference
@@ -192,7 +192,7 @@ class Webhook:
 
     def _client(self) -> httpx.Client:
         """Return a client that goes where the options let it; raises `Rejected` where they let it nowhere."""
-        from adapters.notifiers import guarded_http
+        from adapters import guarded_http
 
         options = self._options
         try:

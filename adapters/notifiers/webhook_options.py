@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from adapters.addresses import check_url, networks
 from adapters.notifiers import webhook_templates as templates
-from adapters.notifiers.addresses import check_url, networks
 from adapters.templates import TemplateFault
 from engine.adapter import Duration, Reference
 from engine.values import SECOND

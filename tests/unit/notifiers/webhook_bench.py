@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.notifiers.addresses import Resolve, system_addresses
+from adapters.addresses import Resolve, system_addresses
 from adapters.notifiers.webhook import Webhook
 from adapters.notifiers.webhook_options import Auth, Retry, WebhookOptions
 from engine.adapter import NotifierContext, Reference

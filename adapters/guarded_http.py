@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import httpcore
 import httpx
 
-from adapters.notifiers.addresses import Network, Resolve, checked_addresses, system_addresses
+from adapters.addresses import Network, Resolve, checked_addresses, system_addresses
 from engine.errors import Unavailable
 from engine.values import SECOND, Microseconds
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.notifiers.addresses import Resolve, networks
-from adapters.notifiers.guarded_http import client
+from adapters.addresses import Resolve, networks
+from adapters.guarded_http import client
 from engine.errors import Rejected, Unavailable
 from engine.values import SECOND, Microseconds
 from tests.sinks.webhook import Answer, Fault, Receiver, certified, counted, receiving

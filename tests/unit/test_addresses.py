@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.notifiers.addresses import (
+from adapters.addresses import (
     Endpoint,
     check_url,
     checked_addresses,

@@ -1,0 +1,1 @@
+"""Discoveries: who uses a credential."""
