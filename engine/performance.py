@@ -23,6 +23,7 @@ from engine.errors import Conflict, Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
 from engine.health import HealthCheck
+from engine.instances import Discovery, Distributor
 from engine.machine import ENDED, State, following
 from engine.plan import Plan
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
@@ -39,6 +40,10 @@ class Binding:
     store: SecretStore
     places: Sequence[Place] = ()
     checks: Sequence[HealthCheck] = ()
+    discovery: Discovery | None = None
+    """Who uses the credential; None where that is not configured."""
+    distributor: Distributor | None = None
+    """How each of them is given a version; None where that is not configured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from engine.rollout import RolloutPolicy
 from engine.values import SECOND, Microseconds
 
 
@@ -102,3 +103,5 @@ class Plan(msgspec.Struct, frozen=True):
     monitoring_unknowns: int = 10
     """Looks of one check in a row that showed nothing, before a person should see to it."""
     rollback_on_health_failure: bool = True
+    rollout: RolloutPolicy | None = None
+    """How the instances of the service are given the candidate; None where it has none."""
