@@ -67,8 +67,11 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     },
     DISCOVERY_GROUP: {
         "explicit": "adapters.discovery.explicit:ADAPTER",
+        "memory": "adapters.discovery.memory:ADAPTER",
     },
-    DISTRIBUTOR_GROUP: {},
+    DISTRIBUTOR_GROUP: {
+        "memory": "adapters.distributors.memory:ADAPTER",
+    },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
 
