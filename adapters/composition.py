@@ -30,6 +30,7 @@ from engine.credential import credential_id
 from engine.errors import ExitCode, KeyturnError, NoSuchService
 from engine.facts import Fact, Recorded
 from engine.health import HealthCheck
+from engine.instances import Discovery, Distributor
 from engine.operations import Operations
 from engine.performance import Binding, World
 from engine.plan import Plan
@@ -42,7 +43,10 @@ _SLICE: Final = Microseconds(SECOND // 2)
 """How often a rotation that waits looks whether somebody decided something: a rollback starts within 5 s."""
 
 Wrap: TypeAlias = Callable[[str, object], object]
-"""Given the name of a port ("target", "store", "place", "log") and the port, returns what is used in its place."""
+"""Given the name of a port and the port, returns what is used in its place.
+
+The names: "target", "store", "place", "check", "discovery", "distributor", "log".
+"""
 
 
 class PlanUnmet(KeyturnError):
@@ -199,6 +203,8 @@ class _Binder:
                 cast("HealthCheck", self._wrapped("check", check, name, check.name)) for check in wiring.checks(name)
             ],
             places=[cast("Place", self._wrapped("place", configured[each], name, each)) for each in wanted],
+            discovery=cast("Discovery | None", self._wrapped_if("discovery", wiring.discovery(name), name)),
+            distributor=cast("Distributor | None", self._wrapped_if("distributor", wiring.distributor(name), name)),
         )
 
     def _store_of(self, plan: Plan, service: Service) -> SecretStore:
@@ -214,6 +220,9 @@ class _Binder:
         name, environment = service.name, service.environment
         credential = credentials.fold(name, environment, self.log.stream(credential_id(name, environment)))
         return PlanUnmet(what=what, service=name, rotation_id=credential.open or credential.last)
+
+    def _wrapped_if(self, kind: str, port: object | None, *name: str) -> object | None:
+        return None if port is None else self._wrapped(kind, port, *name)
 
     def _wrapped(self, kind: str, port: object, *name: str) -> object:
         if (kind, *name) not in self._ports:

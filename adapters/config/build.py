@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -19,11 +19,27 @@ from adapters.config.model import Check, Configuration, Publication, Service, pl
 from adapters.config.planning import plan_for
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
 from adapters.config.references import ReferenceReader
-from adapters.registry import check_adapter, missing_driver, store_adapter, target_adapter
+from adapters.registry import (
+    AnyAdapter,
+    check_adapter,
+    discovery_adapter,
+    distributor_adapter,
+    missing_driver,
+    store_adapter,
+    target_adapter,
+)
 from adapters.system import FINGERPRINT_KEY, installation_key
-from engine.adapter import CheckContext, Reference, StoreContext, TargetContext
+from engine.adapter import (
+    CheckContext,
+    DiscoveryContext,
+    DistributorContext,
+    Reference,
+    StoreContext,
+    TargetContext,
+)
 from engine.errors import NoSuchService, PortError, Rejected
 from engine.health import HealthCheck
+from engine.instances import Discovery, Distributor
 from engine.passwords import PasswordRule
 from engine.plan import Plan
 from engine.ports import SecretStore, Target, TargetCapabilities
@@ -111,6 +127,8 @@ class Wiring:
         self._stores: dict[str, SecretStore] = {}
         self._targets: dict[str, Target] = {}
         self._checks: dict[str, list[HealthCheck]] = {}
+        self._discoveries: dict[str, Discovery] = {}
+        self._distributors: dict[str, Distributor] = {}
 
     def service(self, name: str) -> Service:
         """Return a service; raises `NoSuchService`."""
@@ -127,10 +145,7 @@ class Wiring:
             adapter = store_adapter(entry.type)
             secret = self.reader(entry.options, ("secretStores", name))
             context = StoreContext(name=name, base=self.configuration.base, state=self.state_folder, secret=secret)
-            try:
-                self._stores[name] = adapter.build(entry.options, context)
-            except ModuleNotFoundError as error:
-                raise missing_driver(adapter, error) from error
+            self._stores[name] = _built(adapter, entry.options, context)
         return self._stores[name]
 
     def held_in(self, service: str) -> SecretStore:
@@ -160,10 +175,7 @@ class Wiring:
                 secret=self.reader(entry.options, ("services", service)),
                 verification_timeout=entry.rotation.verification.timeout.microseconds,
             )
-            try:
-                self._targets[service] = adapter.build(entry.options, context)
-            except ModuleNotFoundError as error:
-                raise missing_driver(adapter, error) from error
+            self._targets[service] = _built(adapter, entry.options, context)
         return self._targets[service]
 
     def checks(self, service: str) -> list[HealthCheck]:
@@ -186,11 +198,46 @@ class Wiring:
             secret=self.reader(check.options, check.path),
             timeout=check.timeout,
         )
-        try:
-            built: HealthCheck = adapter.build(check.options, context)
-        except ModuleNotFoundError as error:
-            raise missing_driver(adapter, error) from error
+        built: HealthCheck = _built(adapter, check.options, context)
         return built
+
+    def discovery(self, service: str) -> Discovery | None:
+        """Return who lists the instances of a service; None where it has none. Raises what its adapter raises."""
+        entry = self.service(service)
+        if entry.discovery is None:
+            return None
+        if service not in self._discoveries:
+            adapter = discovery_adapter(entry.discovery.type)
+            context = DiscoveryContext(
+                service=entry.name,
+                environment=entry.environment,
+                base=self.configuration.base,
+                secret=self.reader(entry.discovery.options, entry.discovery.path),
+                timeout=entry.discovery.timeout,
+            )
+            self._discoveries[service] = _built(adapter, entry.discovery.options, context)
+        return self._discoveries[service]
+
+    def distributor(self, service: str) -> Distributor | None:
+        """Return what hands a version to an instance; None where nothing does. Raises what its adapter raises."""
+        entry = self.service(service)
+        if entry.distribution is None:
+            return None
+        if service not in self._distributors:
+            adapter = distributor_adapter(entry.distribution.type)
+            context = DistributorContext(
+                service=entry.name,
+                environment=entry.environment,
+                store=self.store,
+                credential_store=entry.credential.store,
+                credential_path=entry.credential.key,
+                base=self.configuration.base,
+                state=self.state_folder,
+                secret=self.reader(entry.distribution.options, entry.distribution.path),
+                timeout=entry.distribution.timeout,
+            )
+            self._distributors[service] = _built(adapter, entry.distribution.options, context)
+        return self._distributors[service]
 
     def places(self, service: str) -> list[PublishedPlace]:
         """Return the places a service is published to, in the order of the file."""
@@ -199,12 +246,17 @@ class Wiring:
         return [PublishedPlace(each, entry, self.store(each.keys.store), key) for each in entry.publish]
 
     def read_secrets(self, service: str, store: str) -> None:
-        """Read every secret that a service's target and a store refer to, and forget them again.
+        """Read every secret that a service's target, its instances and a store refer to, and forget them again.
 
         Raises `MissingSecret` where one is not there, and what else reading it raises.
         """
         stored, entry = self.configuration.stores[store], self.service(service)
-        for options, path in ((stored.options, ("secretStores", store)), (entry.options, ("services", service))):
+        named: list[tuple[msgspec.Struct, KeyPath]] = [
+            (stored.options, ("secretStores", store)),
+            (entry.options, ("services", service)),
+            *((each.options, each.path) for each in (entry.discovery, entry.distribution) if each is not None),
+        ]
+        for options, path in named:
             read = self.reader(options, path)
             for _, reference in references(options, path):
                 read(reference)
@@ -221,3 +273,11 @@ class Wiring:
         """Return what reads the references in options; `path` is where these stand, for its errors."""
         keys: dict[Reference, str] = {reference: dotted(where) for where, reference in references(options, path)}
         return ReferenceReader(self.configuration.base, self.store, keys)
+
+
+def _built(adapter: AnyAdapter, options: msgspec.Struct, context: Any) -> Any:
+    """Return what an adapter builds; raises `MissingDriver`."""
+    try:
+        return adapter.build(options, context)
+    except ModuleNotFoundError as error:
+        raise missing_driver(adapter, error) from error

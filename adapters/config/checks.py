@@ -64,6 +64,9 @@ def check(
             _check_options(channel.options, channel.path, named, report)
         for look in service.checks:
             _check_options(look.options, look.path, named, report)
+        for entry in (service.discovery, service.distribution):
+            if entry is not None:
+                _check_options(entry.options, entry.path, named, report)
     for name, entry in _mapping(given.get("services")).items():
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)

@@ -6,22 +6,20 @@ Rule: judges keys and values by their types alone; which adapter an entry means 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
 from adapters.config import refused
 from adapters.config.convert import BAD, fields, members, structure, unknown_keys
 from adapters.config.problems import KeyPath, Report
-from engine.adapter import CheckAdapter, NotifierAdapter, StoreAdapter, TargetAdapter
-
-Adapter: TypeAlias = TargetAdapter | StoreAdapter | NotifierAdapter | CheckAdapter
+from adapters.registry import AnyAdapter
 
 
 def divided(
     entry: Mapping[str, Any],
     cls: type[msgspec.Struct],
-    adapter: Adapter | None,
+    adapter: AnyAdapter | None,
     path: KeyPath,
     report: Report,
 ) -> tuple[dict[str, Any], msgspec.Struct | None]:

@@ -16,19 +16,34 @@ from adapters.config import describe
 from adapters.config.channels import PLURALS
 from adapters.config.convert import structure
 from adapters.config.health import SCRIPT
+from adapters.config.rollout_keys import DiscoveryKeys, DistributionKeys
 from adapters.config.schema import NAME_PATTERN, ChannelKeys, CheckKeys, FileKeys, ServiceKeys, StoreKeys
 from adapters.registry import (
     CHECK_GROUP,
+    DISCOVERY_GROUP,
+    DISTRIBUTOR_GROUP,
     NOTIFIER_GROUP,
     SHIPPED,
     STORE_GROUP,
     TARGET_GROUP,
+    AnyAdapter,
     check_adapter,
+    discovery_adapter,
+    distributor_adapter,
     notifier_adapter,
     store_adapter,
     target_adapter,
 )
-from engine.adapter import CheckAdapter, Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
+from engine.adapter import (
+    CheckAdapter,
+    DiscoveryAdapter,
+    DistributorAdapter,
+    Duration,
+    NotifierAdapter,
+    Reference,
+    StoreAdapter,
+    TargetAdapter,
+)
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -42,7 +57,9 @@ def json_schema() -> dict[str, Any]:
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
     notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
     checks = [check_adapter(name) for name in SHIPPED[CHECK_GROUP]]
-    return schema_for(stores, targets, notifiers, checks)
+    discoveries = [discovery_adapter(name) for name in SHIPPED[DISCOVERY_GROUP]]
+    distributors = [distributor_adapter(name) for name in SHIPPED[DISTRIBUTOR_GROUP]]
+    return schema_for(stores, targets, notifiers, checks, discoveries, distributors)
 
 
 def schema_for(
@@ -50,6 +67,8 @@ def schema_for(
     targets: list[TargetAdapter],
     notifiers: list[NotifierAdapter],
     checks: list[CheckAdapter],
+    discoveries: list[DiscoveryAdapter],
+    distributors: list[DistributorAdapter],
 ) -> dict[str, Any]:
     """Return the schema of files that use these adapters."""
     top = _object(FileKeys)
@@ -58,6 +77,9 @@ def schema_for(
     for service in services:
         rotation = service["properties"]["rotation"]["properties"]
         rotation["notifications"] |= _channels(notifiers)
+        nothing = {"type": "null"}
+        rotation["discovery"]["anyOf"] = [*(_entry(DiscoveryKeys, adapter) for adapter in discoveries), nothing]
+        rotation["distribution"]["anyOf"] = [*(_entry(DistributionKeys, adapter) for adapter in distributors), nothing]
         looks = next(each for each in rotation["health_checks"]["anyOf"] if "properties" in each)
         scripts = next((adapter for adapter in checks if adapter.name == SCRIPT), None)
         if scripts is not None:
@@ -86,7 +108,7 @@ def _channels(notifiers: list[NotifierAdapter]) -> dict[str, Any]:
     return {"properties": kinds | lists}
 
 
-def _entry(keys: type[msgspec.Struct], adapter: StoreAdapter | TargetAdapter | CheckAdapter) -> dict[str, Any]:
+def _entry(keys: type[msgspec.Struct], adapter: AnyAdapter) -> dict[str, Any]:
     """Return the schema of an entry: the keys of every type, and the options of this one, side by side."""
     ours, theirs = _object(keys), _object(adapter.options)
     ours["properties"]["type"] = {"const": adapter.name, "description": adapter.summary}

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from adapters.config import checks, health, refused, schema
+from adapters.config import checks, health, refused, rollout, schema
 from adapters.config.channels import channels
 from adapters.config.convert import BAD, struct, structure
 from adapters.config.entries import divided
@@ -130,6 +130,7 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
     rotation = own.get("rotation")
     if isinstance(rotation, schema.Rotation):
         checks.check_rotation(rotation, (*path, "rotation"), report)
+        rollout.check(rotation, (*path, "rotation"), report)
         if adapter is not None:
             checks.check_attempt_window(rotation, adapter, (*path, "rotation"), report)
             strategy = _strategy(rotation, own.get("credential"), adapter, path, report)
@@ -137,6 +138,9 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
     looked_at: tuple[Check, ...] = ()
     if isinstance(rotation, schema.Rotation) and adapter is not None:
         looked_at = health.checks(rotation.health_checks, adapter.name, (*path, "rotation", "health_checks"), report)
+    instances = rollout.discovery(_within(entry, "rotation", "discovery"), (*path, "rotation", "discovery"), report)
+    way = (*path, "rotation", "distribution")
+    handed = rollout.distribution(_within(entry, "rotation", "distribution"), way, report)
     publications = _publications(entry.get("publish"), options, (*path, "publish"), report)
     if options is None or strategy is None or BAD in own.values():
         return None
@@ -152,6 +156,8 @@ def _service(name: str, entry: dict[str, Any], path: KeyPath, report: Report) ->
         options=options,
         channels=told,
         checks=looked_at,
+        discovery=instances,
+        distribution=handed,
     )
 
 
@@ -193,10 +199,7 @@ def _strategy(
         possible = ", ".join(strategy for strategy in Strategy if strategy in adapter.strategies)
         report.error(here, f"the type {adapter.name} cannot do this strategy.", f"Use one of: {possible}.")
         return None
-    if name in schema.IN_WAVES:
-        message = f"{name} is read as {chosen}: this version hands a version out at once, not in waves."
-        report.note(here, message, f"Write {chosen} to say that this is meant.")
-    elif name in schema.ALIASES:
+    if name in schema.ALIASES:
         report.note(here, f"{name} is read as {chosen}.")
     username = credential.username if isinstance(credential, schema.Credential) else None
     checks.check_logins(rotation, username, chosen, (*path, "rotation"), report)

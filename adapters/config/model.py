@@ -72,6 +72,27 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """`rotation.discovery` of a service."""
+
+    type: str
+    timeout: Microseconds
+    options: msgspec.Struct
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """`rotation.distribution` of a service."""
+
+    type: str
+    timeout: Microseconds
+    parallelism: int
+    options: msgspec.Struct
+    path: KeyPath
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """An entry of `services`."""
 
@@ -87,6 +108,10 @@ class Service:
     channels: tuple[Channel, ...] = ()
     checks: tuple[Check, ...] = ()
     """The health checks that are enabled."""
+    discovery: Discovery | None = None
+    """Who its instances are; None where it has none. Where there is one, there is a distribution."""
+    distribution: Distribution | None = None
+    """How they are given a version."""
 
     @property
     def timetable(self) -> Timetable:

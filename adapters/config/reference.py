@@ -12,22 +12,28 @@ from typing import Any, Final
 import msgspec
 import msgspec.inspect as mi
 
-from adapters.config import describe, refused, schema
+from adapters.config import describe, refused, rollout_keys, schema
 from adapters.config.convert import structure
 from adapters.config.starter import starter
 from adapters.config.yaml_reader import ALIASES_MAX, BYTES_MAX, DEPTH_MAX, NODES_MAX
 from adapters.registry import (
     CHECK_GROUP,
+    DISCOVERY_GROUP,
+    DISTRIBUTOR_GROUP,
     NOTIFIER_GROUP,
     SHIPPED,
     STORE_GROUP,
     TARGET_GROUP,
+    AnyAdapter,
     check_adapter,
+    discovery_adapter,
+    distributor_adapter,
     notifier_adapter,
     store_adapter,
     target_adapter,
 )
-from engine.adapter import CheckAdapter, Duration, NotifierAdapter, Reference, StoreAdapter, TargetAdapter
+from engine.adapter import CheckAdapter, Duration, NotifierAdapter, Reference, TargetAdapter
+from engine.instances import Instance
 from engine.passwords import ALPHABETS, BITS_MIN
 from engine.plan import Strategy
 
@@ -64,6 +70,8 @@ def markdown() -> str:
     targets = [target_adapter(name) for name in SHIPPED[TARGET_GROUP]]
     notifiers = [notifier_adapter(name) for name in SHIPPED[NOTIFIER_GROUP]]
     checks = [check_adapter(name) for name in SHIPPED[CHECK_GROUP]]
+    discoveries = [discovery_adapter(name) for name in SHIPPED[DISCOVERY_GROUP]]
+    distributors = [distributor_adapter(name) for name in SHIPPED[DISTRIBUTOR_GROUP]]
     parts = [
         "<!-- Made by `make docs` from adapters/config and the options of the adapters; change it there. -->\n",
         _OPENING,
@@ -80,6 +88,14 @@ def markdown() -> str:
         *(part for adapter in notifiers for part in _channel(adapter)),
         *_section("`health_checks.checks[]`", schema.CheckKeys, note="The options of its type stand beside these."),
         *(part for adapter in checks for part in _check(adapter)),
+        *_section(
+            "`rotation.discovery`", rollout_keys.DiscoveryKeys, note="The options of its type stand beside these."
+        ),
+        *(part for adapter in discoveries for part in _adapter("rotation.discovery", adapter)),
+        *_section(
+            "`rotation.distribution`", rollout_keys.DistributionKeys, note="The options of its type stand beside these."
+        ),
+        *(part for adapter in distributors for part in _adapter("rotation.distribution", adapter)),
         _strategies(targets),
         _alphabets(),
         _not_supported(),
@@ -107,7 +123,7 @@ def _section(title: str, cls: type[msgspec.Struct], *, note: str = "", level: in
             yield from _section(f"{title.rstrip('`')}.{field.encode_name}{repeated}`", inner, level=min(level + 1, 4))
 
 
-def _adapter(entry: str, adapter: StoreAdapter | TargetAdapter) -> Iterator[str]:
+def _adapter(entry: str, adapter: AnyAdapter) -> Iterator[str]:
     extra = f" Needs the extra `{adapter.extra}`." if adapter.extra else ""
     note = f"{adapter.summary[:1].upper()}{adapter.summary[1:].rstrip('.')}.{extra}"
     if isinstance(adapter, TargetAdapter):
@@ -129,9 +145,7 @@ def _check(adapter: CheckAdapter) -> Iterator[str]:
     yield from _options(f"`health_checks.checks[]` with `type: {adapter.name}`", note, adapter)
 
 
-def _options(
-    title: str, note: str, adapter: StoreAdapter | TargetAdapter | NotifierAdapter | CheckAdapter
-) -> Iterator[str]:
+def _options(title: str, note: str, adapter: AnyAdapter) -> Iterator[str]:
     yield f"### {title}\n\n{note}\n\n{_table(adapter.options)}"
     for field in structure(adapter.options).fields:
         for inner in describe.nested(field.type):
@@ -214,8 +228,8 @@ def _strategies(targets: list[TargetAdapter]) -> str:
             *able,
             "",
             "The names that dsops uses are read as the first of these that the type can do. `canary` and",
-            "`percentage_rollout` say how a version is handed out as well, which this version does at once, not in",
-            "waves; `keyturn config check` says so.\n",
+            "`percentage_rollout` say as well that a version is handed out in waves: they need `discovery` and",
+            "`distribution`. `percentage_rollout` begins without a canary, unless `canary` is given.\n",
             "| name | read as |",
             "|---|---|",
             *aliases,
@@ -244,6 +258,10 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.ChannelKeys: "rotation.notifications.KIND",
     schema.Metrics: "metrics",
     schema.Prometheus: "metrics.prometheus",
+    rollout_keys.Canary: "rotation.canary",
+    rollout_keys.Rollout: "rotation.rollout",
+    rollout_keys.Step: "rotation.rollout.waves[]",
+    Instance: "rotation.discovery.instances[]",
 }
 
 

@@ -10,13 +10,19 @@ from typing import Final
 
 import msgspec
 
-from adapters.config import schema
+from adapters.config import rollout_keys, schema
+from engine.instances import Instance
 
-_WAVES: Final = "a version is handed out at once, not in waves"
+_WAVES: Final = "how a version is handed out stands in `canary` and `rollout`"
+_DISCOVERY: Final = "who the instances are stands in `rotation.discovery`"
+_PROGRESS: Final = "how far it is stands in the event log, so that it survives the process"
+_APPROVED: Final = "approval is asked for every wave after the first, with `rollout.require_approval`"
 _NOTIFY: Final = "channels stand in `rotation.notifications` of each service"
 _SCHEDULE: Final = "when a rotation is due stands in `schedule` and `ttl`, when it may begin in `windows`"
 _HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
-_APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
+_APPROVAL: Final = (
+    "nobody is asked before a rotation, which `keyturn plan` shows; before each wave it is `rollout.require_approval`"
+)
 _GROUPS: Final = "services are rotated one by one"
 _METRICS: Final = "metrics are those of the whole installation; they stand in `metrics` at the top"
 _SERVE: Final = "it stands in `metrics.prometheus`"
@@ -36,10 +42,6 @@ _TOP: Final = {
 }
 _ROTATION: Final = {
     "monitoring": "looking after promotion stands in `health_checks`",
-    "canary": _WAVES,
-    "rollout": _WAVES,
-    "discovery": _WAVES,
-    "distribution": _WAVES,
     "deployment": _WAVES,
     "stages": _WAVES,
     "notify_before": "nobody is told ahead of time; `overdue` tells when a rotation is due",
@@ -86,6 +88,21 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "path": _SERVE,
         "labels": "labels stand in `metrics.prometheus`",
     },
+    rollout_keys.Canary: {
+        "enabled": "`canary: false` is no canary",
+        "discovery": _DISCOVERY,
+        "require_approval": _APPROVED,
+        "waves": "waves stand in `rollout.waves`, or here as `rollout_waves`",
+    },
+    rollout_keys.Rollout: {
+        "discovery": _DISCOVERY,
+        "manual_approval_required": _APPROVED,
+        "persist_progress": _PROGRESS,
+        "progress_file": _PROGRESS,
+        "rollout_waves": "waves stand in `waves`",
+    },
+    rollout_keys.Step: {"require_approval": _APPROVED},
+    Instance: {"role": "write it as a label, which a selector can look at: `labels: {role: …}`"},
     schema.Password: {"allow_weak": "say why in `allow_weak_reason`"},
 }
 """Where a key is refused, the key, and the reason; the reason completes "not supported by this version: …"."""

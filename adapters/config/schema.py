@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from adapters.config.rollout_keys import Canary, Rollout
 from adapters.schedule import Windows
 from engine.adapter import Duration
 from engine.passwords import ALPHABETS, PasswordRule
@@ -63,13 +64,13 @@ ALIASES: Final[dict[str, tuple[Strategy, ...]]] = {
     "immediate": (Strategy.SINGLE,),
     "two-key": (Strategy.DUAL, Strategy.ALTERNATING),
     "overlap": (Strategy.DUAL, Strategy.ALTERNATING),
-    "canary": (Strategy.DUAL, Strategy.ALTERNATING, Strategy.SINGLE),
-    "percentage_rollout": (Strategy.DUAL, Strategy.ALTERNATING, Strategy.SINGLE),
+    "canary": (Strategy.DUAL, Strategy.ALTERNATING),
+    "percentage_rollout": (Strategy.DUAL, Strategy.ALTERNATING),
 }
 """Names of strategies in dsops: each stands for the first of these that the type of the service can do."""
 
 IN_WAVES: Final = frozenset({"canary", "percentage_rollout"})
-"""The dsops names that ask for waves as well, which this version does not roll out in."""
+"""The dsops names that ask for waves as well; `percentage_rollout` has no canary unless it is given one."""
 
 
 TEMPLATE_DEFAULT: Final = "{{ password }}"
@@ -200,6 +201,14 @@ names that dsops has for them."""
     """After this long an attempt at the target can no longer take effect; another value waits that long for it."""
     health_checks: HealthChecks | None = None
     """Looking whether all is well after promotion; without it, the verification is the check."""
+    canary: Canary | bool | None = None
+    """The first wave of instances; `false` for none. Without it there is one where there are waves."""
+    rollout: Rollout | None = None
+    """How a version is handed to the instances, wave by wave."""
+    discovery: dict[str, Any] | None = None
+    """Who uses the credential: a `type` and its options. Without it nobody is handed anything: the stores tell."""
+    distribution: dict[str, Any] | None = None
+    """How an instance is given a version: a `type` and its options."""
     notifications: dict[str, Any] = {}
     """Who is told of what happens: a kind of channel and its options, or a list of them."""
 

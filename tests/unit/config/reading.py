@@ -51,13 +51,20 @@ def service(*, rotation: str = "", keys: str = "", strategy: str = "dual", targe
 
 
 PLUGIN = '''
-"""A plugin: one target and one store, with an option of every form."""
+"""A plugin: one target and one store, with an option of every form, and ways to reach instances by telephone."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from engine.adapter import Duration, Reference, StoreAdapter, TargetAdapter
+from engine.adapter import (
+    DiscoveryAdapter,
+    DistributorAdapter,
+    Duration,
+    Reference,
+    StoreAdapter,
+    TargetAdapter,
+)
 from engine.plan import Strategy
 
 
@@ -99,9 +106,21 @@ def build(options: Any, context: Any) -> Any:
     import a_driver_that_nobody_has
 
 
+class Telephone:
+    """Keeps what it is built with."""
+
+    def __init__(self, options: Any, context: Any) -> None:
+        self.options = options
+        self.context = context
+
+
 STRATEGIES = frozenset({Strategy.SINGLE, Strategy.ALTERNATING})
 TARGET = TargetAdapter("widget", "a widget", Options, STRATEGIES, build, "widgets")
 STORE = StoreAdapter("drawer", "a drawer", StoreOptions, build, "widgets")
+LISTING = DiscoveryAdapter("telephone", "asks around", StoreOptions, Telephone)
+CALLING = DistributorAdapter("telephone", "calls", StoreOptions, Telephone)
+LISTING_LATER = DiscoveryAdapter("driverless", "asks around", StoreOptions, build)
+CALLING_LATER = DistributorAdapter("driverless", "calls", StoreOptions, build)
 '''
 
 ENTRY_POINTS = """\
@@ -113,6 +132,14 @@ mistaken = keyturn_widget:STORE
 
 [keyturn.stores]
 drawer = keyturn_widget:STORE
+
+[keyturn.discovery]
+telephone = keyturn_widget:LISTING
+driverless = keyturn_widget:LISTING_LATER
+
+[keyturn.distributors]
+telephone = keyturn_widget:CALLING
+driverless = keyturn_widget:CALLING_LATER
 """
 
 

@@ -45,8 +45,6 @@ def test_a_type_does_only_its_strategies(plugin: Path) -> None:
         ("immediate", Strategy.SINGLE),
         ("two-key", Strategy.DUAL),
         ("overlap", Strategy.DUAL),
-        ("canary", Strategy.DUAL),
-        ("percentage_rollout", Strategy.DUAL),
     ],
 )
 def test_the_names_of_dsops_are_read_and_told(name: str, read_as: Strategy) -> None:
@@ -55,7 +53,6 @@ def test_the_names_of_dsops_are_read_and_told(name: str, read_as: Strategy) -> N
     (note,) = configuration.problems
     assert note.key == "services.app.rotation.strategy"
     assert f"{name} is read as {read_as}" in note.message
-    assert ("not in waves" in note.message) is (name in {"canary", "percentage_rollout"})
 
 
 def test_a_name_of_dsops_is_read_as_what_the_type_can_do(plugin: Path) -> None:

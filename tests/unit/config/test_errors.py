@@ -10,6 +10,7 @@ import pytest
 from adapters.config.load import load
 from adapters.config.problems import ConfigInvalid
 from adapters.config.refused import REFUSED
+from adapters.config.rollout_keys import Canary, Rollout, Step
 from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
@@ -23,6 +24,7 @@ from adapters.config.schema import (
     Verification,
 )
 from engine.errors import ExitCode
+from engine.instances import Instance
 from tests.unit.config.reading import only, problems, reads, service
 
 
@@ -90,6 +92,7 @@ def test_an_unknown_key_of_a_service_may_have_meant_an_option_of_its_type() -> N
     assert only(service(keys="shows_restorabl: true")).hint == "Did you mean 'shows_restorable'?"
 
 
+INSTANCES = "discovery: {{type: memory}}, distribution: {{type: memory}}"
 IN_FILE: dict[type[msgspec.Struct], str] = {
     FileKeys: "version: 1\n{key}: {{}}\n",
     Metrics: "version: 1\nmetrics: {{{key}: 1}}\n",
@@ -102,6 +105,10 @@ IN_ROTATION: dict[type[msgspec.Struct], str] = {
     Rollback: "rollback: {{{key}: true}}",
     Password: "password: {{{key}: true}}",
     ChannelKeys: "notifications: {{file: {{path: x, {key}: true}}}}",
+    Canary: "canary: {{{key}: 1}}, " + INSTANCES,
+    Rollout: "rollout: {{{key}: 1}}, " + INSTANCES,
+    Step: "rollout: {{waves: [{{percentage: 100, {key}: 1}}]}}, " + INSTANCES,
+    Instance: "discovery: {{type: explicit, instances: [{{id: a, {key}: 1}}]}}, distribution: {{type: memory}}",
 }
 
 
@@ -132,10 +139,6 @@ def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "canary",
-        "rollout",
-        "discovery",
-        "distribution",
         "notify_before",
         "trigger",
         "conditions",

@@ -78,6 +78,8 @@ KEYS: list[tuple[str, str, str, Any]] = [
     ("attempt_window", "attempt_window: 7s", "attempt_window", 7 * SECOND),
 ]
 
+WAVES = "tests/unit/config/test_rollout_keys.py"
+
 WINDOW = ("times", "weekdays", "days_of_month", "months", "location")
 
 ELSEWHERE = {
@@ -85,6 +87,8 @@ ELSEWHERE = {
     "usernames": "test_build.py: the target is told",
     "ttl": "test_the_interval_is_kept_for_who_asks_what_is_due",
     "notifications": "test_channels.py",
+    "discovery": WAVES,
+    "distribution": WAVES,
     "schedule": "tests/unit/adapters/test_schedule.py",
     "timezone": "tests/unit/adapters/test_schedule.py",
     **{
@@ -119,8 +123,12 @@ def leaves(cls: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
 
 
 def test_no_key_of_rotation_is_without_its_test() -> None:
-    """A key that is added to the schema fails here until somebody shows that it is honoured."""
-    assert set(leaves(Rotation)) == {row[0] for row in KEYS} | set(ELSEWHERE)
+    """A key that is added to the schema fails here until somebody shows that it is honoured.
+
+    Those of waves have their table in test_rollout_keys.py.
+    """
+    every = {key for key in leaves(Rotation) if not key.startswith(("canary.", "rollout."))}
+    assert every == {row[0] for row in KEYS} | set(ELSEWHERE)
 
 
 def test_without_a_key_the_plan_has_the_documented_default() -> None:
