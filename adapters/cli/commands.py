@@ -39,6 +39,7 @@ COMMANDS = {
         "Run until stopped: begin rotations that are due, drive open ones, watch their health, and tell people.",
     ),
     "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
+    "discover": ("instances:discover", "List the instances of a service, and the wave that each would be in."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),
     "metrics": ("metrics:metrics", "Print the metrics for Prometheus, write them to a file, or push them."),
     "audit": ("audit:audit", "Check the hash chain of the log, or write the log as JSON Lines."),
@@ -49,7 +50,7 @@ COMMANDS = {
     ),
     "adapters": (
         "machine:adapters",
-        "List the kinds of targets, stores, channels and health checks that are installed.",
+        "List the kinds of targets, stores, channels, health checks, discovery and distribution that are installed.",
     ),
     "completion": ("completion:completion", "Print the script that completes commands in your shell."),
 }

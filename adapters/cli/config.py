@@ -55,8 +55,12 @@ def _impossible(session: Session) -> list[Problem]:
             wiring.plan_for(service.name, wiring.target(service.name).capabilities)
             wiring.held_in(service.name)
             wiring.places(service.name)
+            wiring.discovery(service.name)
+            wiring.distributor(service.name)
         except (StrategyImpossible, MissingDriver) as error:
-            found.append(Problem(file, 1, 1, f"services.{service.name}", error.message, error.advice))
+            below = error.fields.get("key")
+            key = f"services.{service.name}.{below}" if below else f"services.{service.name}"
+            found.append(Problem(file, 1, 1, key, error.message, error.advice))
     return found
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from msgspec.structs import replace
 
-from adapters.cli import channels, lookup
+from adapters.cli import channels, instances, lookup
 from adapters.cli.driving import worst
 from adapters.cli.refusals import BadInput
 from adapters.cli.repair import Looked, Mode, document, finding, look, repair
@@ -72,6 +72,8 @@ def doctor(
         return report.end()  # What is appended to a broken chain could not be told from what broke it.
     for service in chosen:
         ready = check(f"service {service.name}", partial(_target, installation, service))
+        ready += check(f"service {service.name}", partial(_discovered, session, service))
+        ready += check(f"service {service.name}", partial(instances.distribution, installation, service))
         report.extend(ready)
         if not _is_fine(ready):
             continue
@@ -176,6 +178,10 @@ def _target(installation: Installation, service: Service) -> Sequence[Finding]:
     if isinstance(target, Checkable):
         return target.check()
     return [Finding("target", Severity.OK, "it is configured; it cannot be looked at")]
+
+
+def _discovered(session: Session, service: Service) -> Sequence[Finding]:
+    return list(instances.findings(session.installation, session, service))
 
 
 def _besides(installation: Installation, service: Service) -> Iterator[Finding]:

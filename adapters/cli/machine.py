@@ -39,7 +39,7 @@ def machine(session: Session, *, form: str) -> ExitCode:
 @shared_options
 @click.pass_obj
 def adapters(session: Session) -> ExitCode:
-    """List the kinds of targets, stores, channels and health checks that are installed."""
+    """List the kinds of targets, stores, channels, health checks, discovery and distribution that are installed."""
     from adapters import registry
 
     found: list[dict[str, Any]] = []
@@ -56,6 +56,12 @@ def adapters(session: Session) -> ExitCode:
     for name in registry.installed(registry.CHECK_GROUP):
         check = registry.check_adapter(name)
         found.append(_entry("check", name, check.summary, check.extra, []))
+    for name in registry.installed(registry.DISCOVERY_GROUP):
+        discovery = registry.discovery_adapter(name)
+        found.append(_entry("discovery", name, discovery.summary, discovery.extra, []))
+    for name in registry.installed(registry.DISTRIBUTOR_GROUP):
+        distributor = registry.distributor_adapter(name)
+        found.append(_entry("distribution", name, distributor.summary, distributor.extra, []))
     console = session.console
     if console.json:
         console.document("keyturn.adapters/1", {"adapters": found})

@@ -1,6 +1,6 @@
 """`keyturn plan`: what a rotation would do, step by step; the dry run of `rotate`.
 
-Rule: changes nothing, asks nothing of a target but what it can do.
+Rule: changes nothing, asks nothing of a target but what it can do, and of discovery who there is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.cli import lookup
+from adapters.cli import instances, lookup
 from adapters.cli.driving import worst
 from adapters.cli.shared import shared_options
 from adapters.cli.steps import steps
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 def plan(session: Session, *, services: tuple[str, ...], every: bool) -> ExitCode:
     """Show what a rotation would do, step by step, and what a crash at each step leads to.
 
-    Refuses what the target of a service cannot do. Nothing is changed.
+    Where the service has instances: the waves they get the new version in, and how many a bad one would reach. Refuses
+    what the target of a service cannot do. Nothing is changed.
     """
     chosen = lookup.services(session.wiring, services, every=every)
     if len(chosen) == 1:
@@ -40,7 +41,10 @@ def plan(session: Session, *, services: tuple[str, ...], every: bool) -> ExitCod
 
 
 def show(session: Session, service: Service) -> ExitCode:
-    """Print the plan of one service; raises `StrategyImpossible`, and with --json says it in `refused` as well."""
+    """Print the plan of one service; raises `StrategyImpossible`, and with --json says it in `refused` as well.
+
+    Where discovery cannot say who the instances are, there is no plan: raises what it raises.
+    """
     session.where = f"service {service.name} ({service.environment})"
     wiring, console = session.wiring, session.console
     try:
@@ -49,25 +53,34 @@ def show(session: Session, service: Service) -> ExitCode:
         if console.json:
             empty: dict[str, Any] = {"overlap": False, "blast_radius": {}, "steps": [], "waves": []}
             named = {"service": service.name, "strategy": service.strategy.value}
-            console.document("keyturn.plan/1", {**named, **empty, "refused": refused.message})
+            console.document("keyturn.plan/1", {**named, **empty, "refused": f"{refused.message} {refused.advice}"})
         raise
-    fields = document(service, made)
+    fleet = instances.fleet_of(session, service, wiring.discovery(service.name))
+    fields = document(service, made, fleet)
     if console.json:
         console.document("keyturn.plan/1", fields)
         return ExitCode.DONE
     console.out(f"{service.name} ({service.environment}): strategy {made.strategy}")
     overlap = f"both versions are valid for {Duration(made.grace)}" if made.grace else "no grace period"
     console.out(f"  overlap: {'yes, ' + overlap if made.overlap else 'no; one login, one value'}")
-    for key, value in fields["blast_radius"].items():
+    for key in ("logins", "store", "places"):
+        value = fields["blast_radius"][key]
         console.out(f"  {key}: {', '.join(value) if isinstance(value, list) else value}")
+    for line in instances.lines(fleet) if fleet is not None else ():
+        console.out(f"  {line}")
     for number, step in enumerate(fields["steps"], start=1):
         console.out(f"  {number}. {step['effect']}: {step['description']}")
         console.out(f"     crash: {step['on_crash']}")
+    for remark in instances.remarks(fleet) if fleet is not None else ():
+        console.say(f"note: {remark}")
     return ExitCode.DONE
 
 
-def document(service: Service, plan: Plan) -> dict[str, Any]:
+def document(service: Service, plan: Plan, fleet: instances.Fleet | None = None) -> dict[str, Any]:
     """Return the fields of `keyturn.plan/1`."""
+    reached: dict[str, Any] = {}
+    if fleet is not None:
+        reached = {"instances": len(fleet.instances), "unverified_max": instances.share(fleet.unverified_max)}
     return {
         "service": service.name,
         "strategy": plan.strategy.value,
@@ -76,8 +89,9 @@ def document(service: Service, plan: Plan) -> dict[str, Any]:
             "logins": list(service.usernames),
             "store": f"{plan.store}:{plan.path}",
             "places": list(plan.places),
+            **reached,
         },
         "steps": steps(plan),
-        "waves": [],
+        "waves": instances.documents(fleet) if fleet is not None else [],
         "refused": None,
     }

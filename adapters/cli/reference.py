@@ -53,8 +53,10 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
     "keyturn.plan/1": (
         "plan, rotate --dry-run",
         (
-            "service, strategy, overlap, blast_radius {logins, store, places}, "
-            "steps [{effect, description, on_crash}], waves, refused"
+            "service, strategy, overlap, blast_radius {logins, store, places; with instances also instances and "
+            "unverified_max (instances, of, percentage)}, steps [{effect, description, on_crash}], waves [{index, "
+            "instances, percentage, canary, soak_seconds, wait_seconds, blast_radius (instances, of, percentage, "
+            "zones)}], refused"
         ),
     ),
     "keyturn.simulation/1": (
@@ -82,6 +84,10 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
             "service, environment, checks [{check, result, value, unit, duration_seconds, text, "
             "last (at, result, value, streak, rotation_id, history), sparkline}]"
         ),
+    ),
+    "keyturn.instances/1": (
+        "discover",
+        "service, environment, instances [{id, zone, endpoint, labels, canary, wave}], remarks",
     ),
     "keyturn.notify/1": ("notify test", "channel, key, enabled"),
     "keyturn.preview/1": ("notify preview", "channel, position, goes, key, type, bodies"),

@@ -42,6 +42,13 @@ class ValueCannotWait(KeyturnError):
     hint = "Give it again when keyturn show {rotation_id} tells that it is over."
 
 
+class NoInstances(KeyturnError):
+    """{service} has no instances that could be listed: it has no `rotation.discovery`."""
+
+    exit_code = ExitCode.USAGE
+    hint = "docs/how-to/roll-out-in-waves.md tells how instances are found and given a version."
+
+
 class NothingNamed(KeyturnError):
     """No service is named."""
 

@@ -24,6 +24,19 @@ _LOST_ANSWER: Final = {
     False: "resume asks the target whether it accepts the new version, and repeats only if it does not",
 }
 
+_WAVES: Final = (
+    (
+        Effect.DISTRIBUTE,
+        "hand the new version to the instances, a wave at a time, and have each prove that it uses it",
+        "resume asks the instances what they use, and tells those that do not use the new version yet",
+    ),
+    (
+        Effect.SOAK,
+        "watch each wave before the next one is told",
+        "the plan and its deadlines stand in the log; resume goes on with the same waves",
+    ),
+)
+
 NAMES: Final[dict[Effect, str]] = {
     Effect.STAGE: "stage",
     Effect.PROBE: "look",
@@ -57,6 +70,7 @@ def steps(plan: Plan) -> list[dict[str, Any]]:
             "log in afresh with the new version, and see a random wrong value refused",
             "resume verifies again; the old version is still what the stores call current",
         ),
+        *(_WAVES if plan.rollout is not None else ()),
         (
             Effect.PROMOTE,
             f"make the new version current in the store {plan.store}{places}",

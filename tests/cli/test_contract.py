@@ -22,6 +22,7 @@ COMMAND_OPTIONS = {
     "config schema": set(),
     "config show": set(),
     "plan": {"--all"},
+    "discover": set(),
     "rotate": {
         "--all",
         "--due",

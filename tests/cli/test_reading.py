@@ -309,8 +309,9 @@ def test_a_reader_that_goes_away_is_no_error(rotated: Folder) -> None:
 
 
 def _told_of(folder: Folder) -> int:
-    """Give the service a channel, and return the position of an event that people are told of."""
-    folder.configure("app-db", more="      notifications: {file: {path: told.jsonl}}\n")
+    """Give the service a channel and instances, and return the position of an event that people are told of."""
+    more = "      notifications: {file: {path: told.jsonl}}\n"
+    folder.configure("app-db", more=more + "      discovery: {type: memory}\n      distribution: {type: memory}\n")
     events = folder.ok("history", "--json").document["events"]
     position: int = next(each["position"] for each in events if each["event"] == "rotation-started.2")
     return position
@@ -336,6 +337,7 @@ def test_the_reference_names_the_fields_that_are_printed(rotated: Folder) -> Non
         "keyturn.simulation/1": ("simulate", "--strategy", "dual", "--runs", "2"),
         "keyturn.adapters/1": ("adapters",),
         "keyturn.health/1": ("health", "app-db"),
+        "keyturn.instances/1": ("discover", "app-db"),
         "keyturn.notify/1": ("notify", "test", "file"),
         "keyturn.preview/1": ("notify", "preview", str(_told_of(rotated)), "--channel", "file"),
         "keyturn.outbox/1": ("notify", "outbox"),
