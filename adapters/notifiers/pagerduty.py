@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from adapters.notifiers import answers, pagerduty_events
-from adapters.notifiers.answers import Answer
+from adapters import http_answers
+from adapters.http_answers import Answer
+from adapters.notifiers import pagerduty_events
 from adapters.notifiers.pagerduty_events import Form
 from adapters.notifiers.texts import on_one_line, shortened
 from engine.adapter import Duration, NotifierAdapter, NotifierContext, Reference
@@ -91,7 +92,7 @@ class PagerDuty:
         """Return what is wrong with the options."""
         options = self._options
         problems: list[str] = []
-        if options.url and not answers.is_safe_url(options.url):
+        if options.url and not http_answers.is_safe_url(options.url):
             problems.append("`url` must begin with https://, as the integration key is sent there")
         if options.client_url and not options.client_url.startswith(("https://", "http://")):
             problems.append("`client_url` is a link, which begins with https://")
@@ -143,7 +144,7 @@ class PagerDuty:
         url = f"{(self._options.url or _HOSTS[self._options.region]).rstrip('/')}{path}"
         timeout = self._options.timeout.microseconds
         what = f"{self._what} ({path.removeprefix('/v2/')})"
-        answer = answers.post(url, body, headers={"Content-Type": _CONTENT_TYPE}, timeout=timeout, what=what)
+        answer = http_answers.post(url, body, headers={"Content-Type": _CONTENT_TYPE}, timeout=timeout, what=what)
         error = _meaning(answer, routing_key, what=what)
         if error is not None:
             raise error
@@ -155,7 +156,7 @@ def _meaning(answer: Answer, routing_key: str, *, what: str) -> PortError | None
     said = _said(answer, routing_key)
     if answer.status == _BAD_REQUEST and "invalid routing key" in said.lower():
         return SinkGone(what=what, why=f"PagerDuty does not know the integration key ({said})", advice=_KEY_ADVICE)
-    return answers.refusal(answer.status, answer.headers, what=what, said=said)
+    return http_answers.refusal(answer.status, answer.headers, what=what, said=said)
 
 
 def _said(answer: Answer, routing_key: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.notifiers import answers, slack_answers, slack_blocks
+from adapters import http_answers
+from adapters.notifiers import slack_answers, slack_blocks
 from engine.adapter import Duration, NotifierAdapter, NotifierContext, Reference
 from engine.errors import PortError, Rejected, Unavailable, Uncertain
 from engine.notices import FAMILIES, Notice
@@ -86,7 +87,7 @@ class Slack:
             problems.append("`channel` is missing: a bot has to be told where to post")
         if options.channel and not _CHANNEL.fullmatch(options.channel):
             problems.append("`channel` is written #name, or as the id of a channel (C…)")
-        if not answers.is_safe_url(options.api_url):
+        if not http_answers.is_safe_url(options.api_url):
             problems.append("`api_url` must begin with https://, as the token is sent there")
         if not 0 < options.timeout.microseconds <= _TIMEOUT_MAX:
             problems.append("`timeout` is more than 0 and at most 60s")
@@ -149,12 +150,12 @@ class Slack:
     def _post_to_webhook(self, outgoing: Outgoing) -> None:
         assert self._options.webhook_url is not None, "validate() lets no channel without one through"
         url = self._context.secret(self._options.webhook_url).reveal().strip()
-        if not answers.is_safe_url(url):
+        if not http_answers.is_safe_url(url):
             raise Rejected(what=self._what, why="the webhook URL does not begin with https://, or has no host")
-        what = f"{self._what} ({answers.redacted(url)})"
+        what = f"{self._what} ({http_answers.redacted(url)})"
         headers = {"Content-Type": outgoing.content_type}
         timeout = self._options.timeout.microseconds
-        answer = answers.post(url, outgoing.content, headers=headers, timeout=timeout, what=what)
+        answer = http_answers.post(url, outgoing.content, headers=headers, timeout=timeout, what=what)
         error = slack_answers.webhook_error(answer, what=what)
         if error is not None:
             raise error
@@ -175,7 +176,7 @@ class Slack:
         headers = {"Content-Type": _CONTENT_TYPE, "Authorization": f"Bearer {token}"}
         url = f"{self._options.api_url.rstrip('/')}/{method}"
         timeout = self._options.timeout.microseconds
-        answer = answers.attempt(url, _encoded(arguments), headers=headers, timeout=timeout, what=what)
+        answer = http_answers.attempt(url, _encoded(arguments), headers=headers, timeout=timeout, what=what)
         if isinstance(answer, PortError):
             return {}, answer
         return slack_answers.said_by(answer), slack_answers.api_error(answer, what=what)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.notifiers.answers import Answer, refusal, retry_after
+from adapters.http_answers import Answer, refusal, retry_after
 from engine.errors import PortError, Rejected, SinkGone, Throttled, Unavailable, Uncertain
 
 _WORD: Final = re.compile(r"[a-z][a-z_]{1,63}")

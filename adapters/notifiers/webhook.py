@@ -1,12 +1,11 @@
 """Webhooks: a signed request over HTTPS to an address that may be anywhere, but not inside of the own network.
 
 Rule 1: what is sent is rendered before, but for the time of the try, the signatures over it, and secrets in headers.
-Rule 2: one try a call; what an answer means stands in answers.py, where a request may go in addresses.py.
+Rule 2: one try a call; what an answer means stands in http_answers.py, where a request may go in addresses.py.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import time
@@ -15,13 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from adapters import http_answers, http_auth, signing
 from adapters.addresses import Resolve, check_url, networks, system_addresses
-from adapters.notifiers import answers, signing
 from adapters.notifiers import webhook_bodies as bodies
 from adapters.notifiers import webhook_templates as templates
 from adapters.notifiers.webhook_options import WebhookOptions, is_json, problems_of
 from adapters.templates import Template, TemplateFault
-from engine.adapter import NotifierAdapter, NotifierContext, Reference
+from engine.adapter import NotifierAdapter, NotifierContext
 from engine.errors import PortError, Rejected, SinkGone
 from engine.notices import Notice
 from engine.notifier import Outgoing, Pace
@@ -133,7 +132,7 @@ class Webhook:
                 status, said = got.status_code, "" if got.is_success else _said(_read(got.iter_raw()), secrets)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # The error of the library may hold a header, so it goes no further.
-            raise answers.failure(error, what=self._what) from None
+            raise http_answers.failure(error, what=self._what) from None
         refused = self._refusal(status, answered, said)
         if refused is not None:
             raise refused
@@ -237,34 +236,17 @@ class Webhook:
         auth = self._options.auth
         if auth is None:
             return {}
-        match auth.type:
-            case "basic":
-                username = self._secret(auth.username, secrets)
-                pair = f"{username}:{self._secret(auth.password, secrets)}"
-                secrets.append(base64.b64encode(pair.encode()).decode())
-                return {"Authorization": f"Basic {secrets[-1]}"}
-            case "custom":
-                return {auth.header: self._secret(auth.value, secrets)}
-            case "bearer":
-                token = self._secret(auth.token, secrets)
         placed = {name: made for name, made in self._header_templates.items() if templates.names_token(made)}
-        if not placed:
-            return {"Authorization": f"Bearer {token}"}
+        if not placed or auth.token is None:
+            return dict([http_auth.header(auth, self._context.secret, what=self._what, secrets=secrets)])
+        token = http_auth.visible(auth.token, self._context.secret, what=self._what, secrets=secrets)
         return {
             name: made.render({templates.TOKEN: token}, what=self._what).reveal().strip()
             for name, made in placed.items()
         }
 
-    def _secret(self, reference: Reference | None, secrets: list[str]) -> str:
-        assert reference is not None, "validate() lets no `auth` without its secrets through"
-        text = self._context.secret(reference).reveal()
-        if not text.isascii() or not text.isprintable():
-            raise Rejected(what=self._what, why=f"what {reference} holds cannot stand in a header: no visible ASCII")
-        secrets.append(text)
-        return text
-
     def _refusal(self, status: int, headers: Mapping[str, str], said: str) -> PortError | None:
-        refused = answers.refusal(status, headers, what=self._what, said=said)
+        refused = http_answers.refusal(status, headers, what=self._what, said=said)
         if refused is not None and headers.get(_DELIVERY) == "disable":
             return SinkGone(what=self._what, why=f"{refused.why} and asked to be sent nothing any more")
         if refused is not None and headers.get(_DELIVERY) == "abort-message":

@@ -12,7 +12,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from adapters import http_auth
 from adapters.addresses import check_url, networks
+from adapters.http_auth import Auth
 from adapters.notifiers import webhook_templates as templates
 from adapters.templates import TemplateFault
 from engine.adapter import Duration, Reference
@@ -24,28 +26,6 @@ _SECRET_HEADERS: Final = frozenset(
     {"authorization", "cookie", "x-api-key", "api-key", "apikey", "x-auth-token", "x-access-token", "private-token"}
 )
 """Headers whose value is a secret, so that none may stand in the configuration."""
-_AUTH_KEYS: Final = {
-    "bearer": ("token",),
-    "basic": ("username", "password"),
-    "custom": ("header", "value"),
-}
-
-
-class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How keyturn shows the receiver who it is; all secrets are references."""
-
-    type: Literal["bearer", "basic", "custom"]
-    """`bearer` takes `token`, `basic` takes `username` and `password`, `custom` takes `header` and `value`."""
-    token: Reference | None = None
-    """Sent as `Authorization: Bearer …`; or where a template of `headers` has `{{ Token }}`, and then only there."""
-    username: Reference | None = None
-    """Sent with `password`, as HTTP has it (RFC 7617)."""
-    password: Reference | None = None
-    """Sent with `username`."""
-    header: str = ""
-    """The name of the header that `value` is sent in, such as `X-API-Key`."""
-    value: Reference | None = None
-    """Sent in `header` as it is."""
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,14 +126,6 @@ def _problems_of_auth(options: WebhookOptions) -> Iterator[str]:
     auth = options.auth
     if auth is None:
         return
-    given = {name for name in ("token", "username", "password", "header", "value") if getattr(auth, name)}
-    wanted = _AUTH_KEYS[auth.type]
-    if given != set(wanted):
-        yield f"`auth` of the type {auth.type} takes {' and '.join(f'`{name}`' for name in wanted)}, and nothing else"
+    yield from http_auth.problems(auth)
     if auth.header and auth.header.lower() in {name.lower() for name in options.headers}:
         yield f"`headers`: {auth.header} is the header that `auth` sends its secret in"
-    if auth.header:
-        try:
-            templates.header(auth.header, "")
-        except TemplateFault as fault:
-            yield f"`auth.header`: {fault.message}"

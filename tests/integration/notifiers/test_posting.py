@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.notifiers.answers import BODY_BYTES_MAX, attempt, post
+from adapters.http_answers import BODY_BYTES_MAX, attempt, post
 from engine.errors import Rejected, Uncertain
 from engine.values import SECOND
 from tests.sinks.vendor_server import Fault, Reply, VendorServer, serving

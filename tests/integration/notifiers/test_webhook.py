@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from adapters.http_auth import Auth
 from adapters.notifiers.webhook import ADAPTER, ANSWER_BYTES_MAX
-from adapters.notifiers.webhook_options import Auth, WebhookOptions
+from adapters.notifiers.webhook_options import WebhookOptions
 from engine.adapter import Duration, NotifierContext
 from engine.errors import PortError, Rejected, SinkGone, Throttled, Unavailable, Uncertain
 from engine.notices import NoticeKind

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from adapters.http_auth import Auth
 from adapters.notifiers.webhook import ADAPTER
-from adapters.notifiers.webhook_options import Auth, WebhookOptions, is_json
+from adapters.notifiers.webhook_options import WebhookOptions, is_json
 from engine.adapter import Duration
 from engine.notices import NoticeKind
 from engine.values import SECOND, Microseconds

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from adapters.addresses import Resolve, system_addresses
+from adapters.http_auth import Auth
 from adapters.notifiers.webhook import Webhook
-from adapters.notifiers.webhook_options import Auth, Retry, WebhookOptions
+from adapters.notifiers.webhook_options import Retry, WebhookOptions
 from engine.adapter import NotifierContext, Reference
 from engine.values import Secret
 

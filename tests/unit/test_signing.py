@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook
 
-from adapters.notifiers.signing import identifier, key_of, signatures
+from adapters.signing import identifier, key_of, signatures
 from engine.errors import Rejected
 from engine.values import Secret
 

@@ -1,7 +1,7 @@
-"""What a sink over HTTP answers, and what it means for a message: taken, not yet, never, nobody knows.
+"""What a receiver over HTTP answers, and what it means for what was sent: taken, not yet, never, nobody knows.
 
 Rule 1: no text here has more of a URL than scheme and host, nor anything of a header: both can be secrets.
-Rule 2: one request a call. No redirect is followed, nothing is tried again; that is the dispatcher's to decide.
+Rule 2: one request a call. No redirect is followed, nothing is tried again; that is the caller's to decide.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.notifiers.answers import failure, redacted, refusal, retry_after
+from adapters.http_answers import failure, redacted, refusal, retry_after
 from engine.errors import PortError, Rejected, SinkGone, Throttled, Unavailable, Uncertain
 from engine.values import SECOND
 
