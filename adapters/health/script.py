@@ -1,6 +1,6 @@
 """A program of the user's own as a check: what it is given, and what its exit code and its first line mean.
 
-How it is run, and ended, stands in `script_run`.
+How it is run, and ended, stands in adapters/programs.py.
 
 Rule 1: there is no shell; a credential is never an argument, and in the environment only where that is asked for.
 Rule 2: what the program printed is shown only without the credential's values.
@@ -23,7 +23,7 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.health.looking import NotSeen, OutOfReach, in_one_line, usable
-from adapters.health.script_run import Ended, Limits, Order, run
+from adapters.programs import CannotRun, Ended, Limits, Order, Passing, run
 from engine.adapter import CheckAdapter, CheckContext, Duration
 from engine.health import CheckResult, Sample, Subject
 from engine.values import SECOND, CredentialValue, Microseconds
@@ -173,7 +173,7 @@ class ScriptCheck:
         order = self._order(subject, username)
         seen = Sample(CheckResult.UNKNOWN)
         for attempt in range(1, self._options.retry.max_attempts + 1):
-            seen = self._meaning(run(order, end=end, secrets=_secrets(subject)))
+            seen = self._meaning(_ran(order, end, _secrets(subject)))
             last = attempt == self._options.retry.max_attempts or time.monotonic() + wait >= end
             if last or seen.result in (CheckResult.PASS, CheckResult.WARN):
                 break
@@ -207,8 +207,8 @@ class ScriptCheck:
             environment=variables | {name: _filled(text, fields) for name, text in self._options.environment.items()},
             folder=self._context.base,
             limits=Limits(limits.cpu_seconds, limits.memory_bytes, limits.file_bytes, limits.processes),
-            credential=None if way is PassSecret.ENVIRONMENT else _credential(subject),
-            is_file=way is PassSecret.FILE,
+            secret=None if way is PassSecret.ENVIRONMENT else _credential(subject),
+            passing=Passing.FILE if way is PassSecret.FILE else Passing.DESCRIPTOR,
             naming=tuple(f"{prefix}CREDENTIAL_FILE" for prefix in _OURS),
         )
 
@@ -229,6 +229,13 @@ class ScriptCheck:
                 raise NotSeen(_told(f"it was ended with more than {self._options.limits.processes} processes", text))
             case _:
                 raise NotSeen(_told("it could not be run", " ".join(ended.how.split()[1:]).lower()))
+
+
+def _ran(order: Order, end: float, secrets: list[str]) -> Ended:
+    try:
+        return run(order, end=end, secrets=secrets)
+    except CannotRun as error:
+        raise NotSeen(str(error)) from None
 
 
 def _credential(subject: Subject) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.stores import envelope, files
+from adapters import files
+from adapters.stores import envelope
 from adapters.stores.keys import KeyRecipe, KeySource
 from adapters.stores.refusals import NewerFormat, WrongKey
 from adapters.stores.shelf import Shelf, check_names, check_value

@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from adapters.stores import dotenv_text, files, json_text
+from adapters import files
+from adapters.stores import dotenv_text, json_text
 from adapters.stores.shelf import check_names, check_value
 from adapters.stores.text_edit import CannotCarry
 from engine.adapter import StoreAdapter, StoreContext

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from adapters.stores import files
+from adapters import files
 from adapters.stores.refusals import WrongKey
 from engine.errors import OwnLoginRejected, Rejected, Unavailable
 from engine.values import Secret

@@ -10,7 +10,7 @@ from threading import Lock
 
 import msgspec
 
-from adapters.stores.deadlines import require_time, wall_time
+from adapters.deadlines import require_time, wall_time
 from adapters.stores.shelf import Shelf, check_names, check_value
 from engine.adapter import StoreAdapter, StoreContext
 from engine.ports import Holdings, SecretStore, StoreCapabilities

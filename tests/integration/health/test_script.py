@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.health.script import ScriptCheck
-from adapters.health.script_run import GUARDIAN
+from adapters.programs import GUARDIAN
 from engine.health import TEXT_BYTES_MAX, CheckResult
 from engine.values import SECOND, CredentialValue, Secret
 from tests.architecture.source import ROOT

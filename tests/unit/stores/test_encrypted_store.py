@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.stores import envelope, files
+from adapters import files
+from adapters.stores import envelope
 from adapters.stores.encrypted_store import EncryptedFileStore
 from adapters.stores.keys import KeyFile, create_key_file
 from adapters.stores.refusals import NewerFormat, TornFile

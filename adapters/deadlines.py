@@ -1,4 +1,4 @@
-"""Whether there is still time for a change of a store, asked right before it is made.
+"""Whether there is still time for a change, asked right before it is made.
 
 Rule: times are wall time, as in the ports; nothing here waits.
 """

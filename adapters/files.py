@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.stores.deadlines import require_time, wall_time
+from adapters.deadlines import require_time, wall_time
 from engine.errors import PortError, Rejected, Unavailable, Uncertain
 from engine.values import Instant
 

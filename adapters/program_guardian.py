@@ -1,6 +1,6 @@
-"""The process between keyturn and a script: it starts it, watches it, and leaves nothing of it behind.
+"""The process between keyturn and a program: it starts it, watches it, and leaves nothing of it behind.
 
-Rule 1: standard library only, and run as a file: it is started for every look, so it imports little.
+Rule 1: standard library only, and run as a file: it is started for every run, so it imports little.
 Rule 2: it reads what to do as one line of JSON from standard input, writes how it ended as one line to standard
 output, and ends. The end of the input before that says that keyturn is gone: then so is the script.
 Rule 3: what the script began goes with it, whatever session or process group it moved to: this process is the
@@ -46,6 +46,8 @@ class _Order:
     """Limits by their name behind `RLIMIT_`."""
     processes: int
     """How many processes there may be at a time."""
+    stdin: int
+    """What it reads as its standard input; -1 for nothing."""
     stdout: int
     stderr: int
     closing: list[int]
@@ -194,7 +196,8 @@ def _become(order: _Order, limits: dict[str, int], guardian: int, usual: int) ->
     _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != guardian:
         return
-    for source, place in ((os.open(os.devnull, os.O_RDONLY), 0), (order.stdout, 1), (order.stderr, 2)):
+    given = os.open(os.devnull, os.O_RDONLY) if order.stdin < 0 else order.stdin
+    for source, place in ((given, 0), (order.stdout, 1), (order.stderr, 2)):
         os.dup2(source, place)
         os.set_inheritable(source, False)
     os.setpriority(os.PRIO_PROCESS, 0, usual)

@@ -1,9 +1,9 @@
 """Running a program: in a clean environment, with limits, and with nothing left of it when this returns.
 
-Rule 1: between us and the program stands `script_guardian`, which outlives neither: it ends the program when its time
+Rule 1: between us and the program stands `program_guardian`, which outlives neither: it ends the program when its time
 is over, and when we are gone.
-Rule 2: the credential reaches the program by a file in a folder of its own, or by a descriptor; what it printed
-comes back without the credential.
+Rule 2: a secret reaches the program by a file in a folder of its own, by a descriptor, or by its standard input; what
+it printed comes back without the secret.
 """
 
 from __future__ import annotations
@@ -19,21 +19,37 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from adapters.health.looking import NotSeen
 from adapters.spellings import without
-from engine.health import TEXT_BYTES_MAX
 
-GUARDIAN: Final = Path(__file__).with_name("script_guardian.py")
+GUARDIAN: Final = Path(__file__).with_name("program_guardian.py")
 """The program of the guardian, by which its processes are found."""
+TEXT_BYTES_MAX: Final = 4_096
+"""So much is told of what a program printed."""
 _READ_BYTES_MAX: Final = 64 * 1024
 """So much is kept of what a program prints until the secrets are taken out; the rest is read and thrown away."""
 _MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it, with a random name
 """Where Linux keeps files in memory, so that a secret never reaches a disk."""
 ENDING_SECONDS: Final = 11.0
 """How much longer than the program its guardian is waited for: it may have much to kill."""
+
+
+class CannotRun(Exception):
+    """A program could not be begun. The message is one line for people."""
+
+
+class Passing(Enum):
+    """How a secret reaches a program."""
+
+    FILE = auto()
+    """By a file that only this user can read, which goes with the program."""
+    DESCRIPTOR = auto()
+    """By an open descriptor, of no file."""
+    STDIN = auto()
+    """By its standard input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +75,10 @@ class Order:
     folder: Path
     """Where it is run."""
     limits: Limits
-    credential: str | None
-    """What it may read; None where it gets that in its environment."""
-    is_file: bool
-    """The credential is in a file; else in an open descriptor."""
-    naming: tuple[str, ...]
+    secret: str | None
+    """What it may read; None where there is nothing, or where it gets that in its environment."""
+    passing: Passing
+    naming: tuple[str, ...] = ()
     """The variables that name the file or descriptor."""
 
 
@@ -79,7 +94,7 @@ class Ended:
 
 
 def run(order: Order, *, end: float, secrets: Sequence[str]) -> Ended:
-    """Run a program to its end, or until `end` (monotonic seconds); raises `NotSeen` where it cannot be begun."""
+    """Run a program to its end, or until `end` (monotonic seconds); raises `CannotRun` where it cannot be begun."""
     with _secret_folder(order) as folder, _descriptor(order) as descriptor:
         out, out_end = os.pipe()
         error, error_end = os.pipe()
@@ -98,7 +113,7 @@ def run(order: Order, *, end: float, secrets: Sequence[str]) -> Ended:
         except OSError as problem:
             os.close(out)
             os.close(error)
-            raise NotSeen(f"no process could be started: {problem.strerror}") from None
+            raise CannotRun(f"no process could be started: {problem.strerror}") from None
         finally:
             os.close(out_end)
             os.close(error_end)
@@ -109,7 +124,8 @@ def run(order: Order, *, end: float, secrets: Sequence[str]) -> Ended:
 def _written(order: Order, folder: Path | None, descriptor: int | None, passed: list[int], end: float) -> bytes:
     """Return the order as the guardian reads it."""
     place = "" if folder is None else str(folder / "credential")
-    named = place or (f"/dev/fd/{descriptor}" if descriptor is not None else "")
+    is_read = order.passing is Passing.STDIN
+    named = place or (f"/dev/fd/{descriptor}" if descriptor is not None and not is_read else "")
     fields = {
         "command": order.command,
         "environment": order.environment | (dict.fromkeys(order.naming, named) if named else {}),
@@ -117,11 +133,12 @@ def _written(order: Order, folder: Path | None, descriptor: int | None, passed: 
         "end": end,
         "limits": order.limits.named(),
         "processes": order.limits.processes,
+        "stdin": descriptor if descriptor is not None and is_read else -1,
         "stdout": passed[0],
         "stderr": passed[1],
         "closing": passed,
         "secret_file": place,
-        "secret": order.credential if place else "",
+        "secret": order.secret if place else "",
     }
     return json.dumps(fields).encode() + b"\n"
 
@@ -177,15 +194,15 @@ def _collect(kept: dict[int, bytearray], until: float) -> None:
 
 @contextmanager
 def _secret_folder(order: Order) -> Iterator[Path | None]:
-    """Make a folder for the file of the credential, that only this user can enter; it is gone at the end."""
-    if order.credential is None or not order.is_file:
+    """Make a folder for the file of the secret, that only this user can enter; it is gone at the end."""
+    if order.secret is None or order.passing is not Passing.FILE:
         yield None
         return
     memory = _MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None
     try:
         folder = Path(tempfile.mkdtemp(prefix="keyturn-", dir=memory))
     except OSError as problem:
-        raise NotSeen(f"no folder could be made for the credential: {problem.strerror}") from None
+        raise CannotRun(f"no folder could be made for the secret: {problem.strerror}") from None
     try:
         yield folder
     finally:
@@ -194,12 +211,12 @@ def _secret_folder(order: Order) -> Iterator[Path | None]:
 
 @contextmanager
 def _descriptor(order: Order) -> Iterator[int | None]:
-    """Open a descriptor to read the credential from, which stands in no folder."""
-    if order.credential is None or order.is_file:
+    """Open a descriptor to read the secret from, which stands in no folder."""
+    if order.secret is None or order.passing is Passing.FILE:
         yield None
         return
     with tempfile.TemporaryFile(dir=_MEMORY_FOLDER if os.access(_MEMORY_FOLDER, os.W_OK) else None) as file:
-        file.write(order.credential.encode())
+        file.write(order.secret.encode())
         file.flush()
         file.seek(0)
         yield file.fileno()
