@@ -71,6 +71,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
+        "http": "adapters.distributors.http:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""
