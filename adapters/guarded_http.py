@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 import httpcore
@@ -39,11 +40,17 @@ def client(
     raises, and also `Rejected` for a host with an address that is not allowed, `Unavailable` for one that cannot be
     resolved; `what` names it. Raises OSError where `ca_file` cannot be used.
     """
-    context = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else _public()
     transport = GuardedTransport(what=what, timeout=timeout, allow=allow, context=context, resolve=resolve)
     return httpx.Client(
         transport=transport, timeout=timeout / SECOND, follow_redirects=False, trust_env=False, max_redirects=0
     )
+
+
+@cache
+def _public() -> ssl.SSLContext:
+    """Return what trusts the public certificates; reading them takes some 20 ms, and they stay the same."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class GuardedTransport(httpx.BaseTransport):
