@@ -72,6 +72,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
         "http": "adapters.distributors.http:ADAPTER",
+        "store": "adapters.distributors.store:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

@@ -24,7 +24,9 @@ Wanted: TypeAlias = Literal["fingerprint", "version"]
 REPORT_BYTES_MAX: Final = 16_384
 """Bytes of a report that are read; one has some 150."""
 CHALLENGE: Final = "challenge"
-"""The name of the challenge in the query of a report's URL."""
+"""The name of the challenge in the query of a report's URL, and in a report that is left behind."""
+CHALLENGE_LENGTH_MIN: Final = 16
+"""Characters: 64 bits in hex, so that no two reports have the same."""
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -61,6 +63,19 @@ def judged(body: bytes, value: CredentialValue, *, version: str, challenge: str,
             return Proof(Usage.USED, "it reports the version")
         return Proof(Usage.OTHER, _other(said))
     return _by_fingerprint(report.get("proof"), said, value, version=version, challenge=challenge)
+
+
+def judged_by_itself(body: bytes, value: CredentialValue, version: str, wanted: Wanted) -> Proof:
+    """Return what a report proves that was left behind, with the challenge that the instance drew for it.
+
+    Whoever calls this knows that the report is not from before.
+    """
+    challenge = (read(body) or {}).get(CHALLENGE)
+    if not isinstance(challenge, str) or len(challenge) < CHALLENGE_LENGTH_MIN:
+        challenge = ""
+    if not challenge and wanted == "fingerprint" and (read(body) or {}).get("proof"):
+        return unknown(f"`challenge` of its report is missing, or shorter than {CHALLENGE_LENGTH_MIN} characters")
+    return judged(body, value, version=version, challenge=challenge, wanted=wanted)
 
 
 def read(body: bytes) -> dict[str, Any] | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 
-from adapters.distributors import http
+from adapters.distributors import http, store
 from adapters.registry import DISTRIBUTOR_GROUP, SHIPPED
+from engine.errors import Rejected
 from engine.instances import Distributor, Instance
 from tests.contract.distributors import DistributorContract, Prepare
-from tests.integration.distributor_bench import CREDENTIAL, HERE, Bench, bench
+from tests.integration.distributor_bench import CREDENTIAL, HERE, Bench, bench, encrypted
 from tests.integration.fleet_bench import App, apps
 
 __all__ = ["bench"]
@@ -61,3 +63,67 @@ class TestHttp(DistributorContract):
     def prepare(self, bench: Bench) -> Prepare:
         """Put each version into the store."""
         return lambda version, value: bench.store.stage(CREDENTIAL, version, value)
+
+
+class _Store(DistributorContract):
+    """An application that follows a key of its own in the store."""
+
+    kind = "store"
+    settings: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[dict[str, Any]]
+    unreached = (Rejected,)
+
+    @pytest.fixture
+    def app(self, bench: Bench) -> Iterator[App]:
+        """The application."""
+        key = f"{CREDENTIAL}/web-1"
+        with apps({"store": bench.store_settings(key), "is_watching": True, **self.settings}) as (running,):
+            yield running
+
+    @pytest.fixture
+    def instance(self, app: App) -> Instance:
+        """It, as discovery lists it."""
+        return app.instance
+
+    @pytest.fixture
+    def distributor(self, bench: Bench) -> Distributor:
+        """Return what writes its key."""
+        return bench.distributor(store.ADAPTER, key="production/app-db/{instance}", **self.options)
+
+    @pytest.fixture
+    def prepare(self) -> Prepare:
+        """Nothing: what is handed out goes into the store."""
+        return lambda version, value: None
+
+    @pytest.fixture
+    def unreachable(self, bench: Bench) -> tuple[Distributor, Instance]:
+        """Return one that writes to a store whose folder is none, and an instance that has ended."""
+        (bench.folder / "file").write_bytes(b"")
+        bench.stores["gone"] = encrypted("file/secrets.kt", bench.folder)
+        distributor = bench.distributor(store.ADAPTER, key="{instance}", store="gone", **self.options)
+        return distributor, Instance("web-1", endpoint="http://127.0.0.1:1")
+
+
+class TestStoreWithReport(_Store):
+    """It reports over HTTP."""
+
+    options: ClassVar = {"report": {"allow_http": True, "allow_private": [HERE]}}
+
+
+class TestStoreWithAcknowledgement(_Store):
+    """It reports to another key."""
+
+    settings: ClassVar = {"acknowledge": "seen/web-1"}
+    options: ClassVar = {"acknowledge_key": "seen/{instance}"}
+
+
+class TestStoreAlone(_Store):
+    """What the store holds is all that is known, as the configuration says."""
+
+    options: ClassVar = {"proof": "stored"}
+    is_asked = False
+
+    @pytest.fixture
+    def instance(self) -> Instance:
+        """Anybody: nobody is asked."""
+        return Instance("web-1")

@@ -30,6 +30,14 @@ def _hook(_: type, raw: Any) -> Any:
     return Reference.parse(raw) if isinstance(raw, str) and "://" in raw else Duration.parse(raw)
 
 
+def encrypted(path: str, folder: Path) -> SecretStore:
+    """Return an encrypted file in a folder, whose key is beside it."""
+    context = StoreContext("local", folder, folder, lambda _: Secret("canary-unused"))
+    options = encrypted_file.Options(path=path, key_file="master.key")
+    made: SecretStore = encrypted_file.ADAPTER.build(options, context)
+    return made
+
+
 @dataclass
 class Bench:
     """A folder with an encrypted file in it, which holds the credential."""
@@ -42,10 +50,7 @@ class Bench:
     def store(self) -> SecretStore:
         """The store of the credential."""
         create_key_file(self.folder / "master.key")
-        context = StoreContext("local", self.folder, self.folder, lambda _: Secret("canary-unused"))
-        options = encrypted_file.Options(path="secrets.kt", key_file="master.key")
-        made: SecretStore = encrypted_file.ADAPTER.build(options, context)
-        return made
+        return encrypted("secrets.kt", self.folder)
 
     def store_settings(self, key: str = CREDENTIAL) -> dict[str, str]:
         """Return how an application finds a key of the store."""

@@ -146,11 +146,18 @@ class Application:
         key = (self.settings.store or {})["key"]
         current = store.versions(key).current
         value = store.read(key, current) if current else None
-        if value is None or current == self.version:
+        if value is not None and self.use(current, value.username, value.revealed()) and self.settings.acknowledge:
+            self._acknowledge(store)
+
+    def _acknowledge(self, store: Any) -> None:
+        from engine.values import CredentialValue, Secret
+
+        key, challenge = self.settings.acknowledge, os.urandom(32).hex()
+        report = json.dumps({"challenge": challenge, **self.report(challenge)})
+        current, there = store.versions(key).current, store.read(key, "current")
+        if there is not None and json.loads(there.revealed())["version"] == self.version:
             return
-        if self.use(current, value.username, value.revealed()) and self.settings.acknowledge:
-            acknowledged, there = self.settings.acknowledge, store.versions(self.settings.acknowledge)
-            store.promote(acknowledged, current, value, expected=there.current)
+        store.promote(key, f"report-{challenge}", CredentialValue("", Secret(report)), expected=current)
 
     def _follow_file(self, seen: object) -> object:
         file = Path(self.settings.file)
