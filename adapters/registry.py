@@ -73,6 +73,8 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "memory": "adapters.distributors.memory:ADAPTER",
         "http": "adapters.distributors.http:ADAPTER",
         "store": "adapters.distributors.store:ADAPTER",
+        "exec": "adapters.distributors.exec:ADAPTER",
+        "file": "adapters.distributors.file:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from adapters.distributors import http, store
+from adapters.distributors import exec as exec_
+from adapters.distributors import file, http, store
 from adapters.registry import DISTRIBUTOR_GROUP, SHIPPED
 from engine.errors import Rejected
 from engine.instances import Distributor, Instance
 from tests.contract.distributors import DistributorContract, Prepare
-from tests.integration.distributor_bench import CREDENTIAL, HERE, Bench, bench, encrypted
+from tests.integration.distributor_bench import CREDENTIAL, HERE, Bench, agent_program, bench, encrypted
 from tests.integration.fleet_bench import App, apps
 
 __all__ = ["bench"]
@@ -121,9 +122,92 @@ class TestStoreAlone(_Store):
     """What the store holds is all that is known, as the configuration says."""
 
     options: ClassVar = {"proof": "stored"}
-    is_asked = False
 
     @pytest.fixture
     def instance(self) -> Instance:
         """Anybody: nobody is asked."""
         return Instance("web-1")
+
+
+class _Exec(DistributorContract):
+    """Programs that keep, of each instance, a file."""
+
+    kind = "exec"
+    options: ClassVar[dict[str, Any]]
+
+    @pytest.fixture
+    def instance(self) -> Instance:
+        """Return one that the programs know."""
+        return Instance("web-1")
+
+    @pytest.fixture
+    def distributor(self, bench: Bench) -> Distributor:
+        """Return what runs them."""
+        program = str(agent_program(bench.folder))
+        command = [program, "hand", "--instance={instance}"]
+        look = [program, str(self.options.get("proof", "fingerprint")), "--instance={instance}"]
+        return bench.distributor(exec_.ADAPTER, timeout=10, command=command, look=look, **self.options)
+
+    @pytest.fixture
+    def unreachable(self, distributor: Distributor) -> tuple[Distributor, Instance]:
+        """Return one that they do not reach."""
+        return distributor, Instance("gone")
+
+    @pytest.fixture
+    def prepare(self) -> Prepare:
+        """Nothing: the program gets the value."""
+        return lambda version, value: None
+
+
+class TestExec(_Exec):
+    """They print the report of the instance."""
+
+    options: ClassVar = {}
+
+
+class TestExecByExitCode(_Exec):
+    """They judge by themselves."""
+
+    options: ClassVar = {"proof": "exit-code", "pass_value": "file"}
+
+
+class _File(DistributorContract):
+    """An application that watches a file."""
+
+    kind = "file"
+    unreached = (Rejected,)
+    options: ClassVar[dict[str, Any]]
+
+    @pytest.fixture
+    def instance(self, bench: Bench) -> Iterator[Instance]:
+        """The application, as discovery lists it."""
+        with apps({"file": str(bench.folder / "web-1.json")}) as (running,):
+            yield running.instance
+
+    @pytest.fixture
+    def distributor(self, bench: Bench) -> Distributor:
+        """Return what writes the file."""
+        return bench.distributor(file.ADAPTER, path="{instance}.json", **self.options)
+
+    @pytest.fixture
+    def unreachable(self, bench: Bench) -> tuple[Distributor, Instance]:
+        """Return one that writes to a folder that is not there."""
+        distributor = bench.distributor(file.ADAPTER, path="gone/{instance}.json", **self.options)
+        return distributor, Instance("web-1", endpoint="http://127.0.0.1:1")
+
+    @pytest.fixture
+    def prepare(self) -> Prepare:
+        """Nothing: the file holds the value."""
+        return lambda version, value: None
+
+
+class TestFile(_File):
+    """It reports to another file."""
+
+    options: ClassVar = {"report_file": "{instance}.json.report"}
+
+
+class TestFileWithReport(_File):
+    """It reports over HTTP."""
+
+    options: ClassVar = {"report": {"allow_http": True, "allow_private": [HERE]}}

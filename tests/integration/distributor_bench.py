@@ -5,6 +5,7 @@ No test lives here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,3 +82,34 @@ class Bench:
 def bench(tmp_path: Path) -> Bench:
     """A bench of its own for each test."""
     return Bench(tmp_path)
+
+
+_AGENT = """#!{python} -IS
+import hashlib, hmac, json, os, sys
+from pathlib import Path
+task, instance = sys.argv[1], sys.argv[2].removeprefix("--instance=")
+kept = Path({folder!r}) / f"{{hashlib.sha256(instance.encode('utf-8', 'surrogateescape')).hexdigest()}}.agent"
+if instance == "gone":
+    print("cannot be reached", file=sys.stderr)
+    sys.exit(75)
+given = os.environ.get("KEYTURN_CREDENTIAL_FILE")
+if task == "hand":
+    kept.write_text(Path(given).read_text() if given else sys.stdin.read())
+    sys.exit(0)
+if not kept.exists():
+    sys.exit(1)
+held = json.loads(kept.read_text())
+if task == "exit-code":
+    sys.exit(0 if held == json.loads(Path(given).read_text()) else 1)
+challenge = os.environ["KEYTURN_CHALLENGE"]
+proof = hmac.new(challenge.encode(), held["password"].encode(), hashlib.sha256).hexdigest()
+print(json.dumps({{"version": held["version"], "proof": proof}}))
+"""
+
+
+def agent_program(folder: Path) -> Path:
+    """Write a program that hands versions to instances, which are files beside it, and looks what they use."""
+    program = folder / "agent"
+    program.write_text(_AGENT.format(python=sys.executable, folder=str(folder)), encoding="utf-8")
+    program.chmod(0o700)
+    return program
