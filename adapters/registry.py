@@ -68,6 +68,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     DISCOVERY_GROUP: {
         "explicit": "adapters.discovery.explicit:ADAPTER",
         "memory": "adapters.discovery.memory:ADAPTER",
+        "endpoint": "adapters.discovery.endpoint:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",

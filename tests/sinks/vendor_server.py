@@ -7,6 +7,7 @@ Rule 2: nothing outlives `serving`.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,9 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
+    client: str = ""
+    """The common name of the client's certificate, where TLS asked for one."""
 
     @property
     def json(self) -> Any:
@@ -55,7 +59,7 @@ class Fault(StrEnum):
 class VendorServer:
     """Serves `answer` on a free port; `order` sets what the next requests meet instead, one each."""
 
-    def __init__(self, answer: Callable[[Request], Reply]) -> None:
+    def __init__(self, answer: Callable[[Request], Reply], *, context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         """Everything that was sent, in its order."""
         self.replies: list[Reply] = []
@@ -66,10 +70,15 @@ class VendorServer:
         self._is_stopped = threading.Event()
         self._server = ThreadingHTTPServer((HOST, 0), _conversation_with(self))
         self._server.daemon_threads = False  # so that closing the server waits for them
+        if context is not None:
+            # Shaking hands is left to the thread of the connection, so that one client holds up no other.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self.port: int = self._server.server_address[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url = f"{'https' if context else 'http'}://{HOST}:{self.port}"
 
     def order(self, *replies: Reply | Fault) -> None:
         """Have the next requests meet these, one each, in this order."""
@@ -116,7 +125,8 @@ def _conversation_with(server: VendorServer) -> type[BaseHTTPRequestHandler]:
             """Read the request whole, and answer it."""
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", "0")))
-            reply, is_whole = server.meet(Request(self.path, headers, body))
+            client = _common_name(self.connection)
+            reply, is_whole = server.meet(Request(self.path, headers, body, self.command, client))
             self.close_connection = True
             if reply is None:
                 return
@@ -127,16 +137,25 @@ def _conversation_with(server: VendorServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(reply.body if is_whole else reply.body[: len(reply.body) // 2])
 
+        do_GET = do_POST  # noqa: N815 - the base class looks for it by this name
+
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
             """Keep quiet: what was asked is in `requests`."""
 
     return Conversation
 
 
+def _common_name(connection: object) -> str:
+    """Return what the certificate of a client calls it; empty without one."""
+    shown = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    names: Any = shown.get("subject", ()) if shown else ()
+    return next((text for part in names for name, text in part if name == "commonName"), "")
+
+
 @contextmanager
-def serving(answer: Callable[[Request], Reply]) -> Iterator[VendorServer]:
-    """Serve for the length of the block."""
-    server = VendorServer(answer)
+def serving(answer: Callable[[Request], Reply], *, context: ssl.SSLContext | None = None) -> Iterator[VendorServer]:
+    """Serve for the length of the block, over TLS where a context is given."""
+    server = VendorServer(answer, context=context)
     try:
         yield server
     finally:
