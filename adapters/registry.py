@@ -69,6 +69,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "explicit": "adapters.discovery.explicit:ADAPTER",
         "memory": "adapters.discovery.memory:ADAPTER",
         "endpoint": "adapters.discovery.endpoint:ADAPTER",
+        "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",

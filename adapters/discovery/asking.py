@@ -26,7 +26,7 @@ from engine.errors import OwnLoginRejected, PortError, Rejected, SinkGone, Unava
 from engine.values import SECOND, Microseconds
 
 BYTES_MAX: Final = 64_000_000
-"""What all pages of a listing may have together: 100 kB of each of the 500 pods of a page, and more, are not read."""
+"""What all pages of a listing may have together: a choice, far more than a large fleet has."""
 _LOGIN: Final = {401: "it does not accept the login that keyturn shows", 403: "keyturn's login may not list this"}
 
 

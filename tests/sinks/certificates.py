@@ -33,6 +33,12 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
+    def client(self, name: str) -> tuple[bytes, bytes]:
+        """Return certificate and key (PEM) of a client that is called so."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = _builder(name, self.certificate.subject, key.public_key(), hours=1)
+        return _pem(builder.sign(self.key, hashes.SHA256())), _private(key)
+
 
 LOCAL = x509.IPAddress(ip_address("127.0.0.1"))
 ELSEWHERE = x509.DNSName("mail.elsewhere.test")
