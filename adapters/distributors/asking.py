@@ -37,13 +37,20 @@ class Reaching(Protocol):
     """The options that say how instances are reached."""
 
     @property
-    def auth(self) -> Auth | None: ...  # noqa: D102 - the class says it
+    def auth(self) -> Auth | None:
+        """How keyturn shows an instance who it is."""
+
     @property
-    def allow_http(self) -> bool: ...  # noqa: D102 - likewise
+    def allow_http(self) -> bool:
+        """Also in the clear."""
+
     @property
-    def allow_private(self) -> tuple[str, ...]: ...  # noqa: D102 - likewise
+    def allow_private(self) -> tuple[str, ...]:
+        """Networks inside of the own one that endpoints may be in."""
+
     @property
-    def ca_file(self) -> str: ...  # noqa: D102 - likewise
+    def ca_file(self) -> str:
+        """Certificates that are trusted in place of the public ones; empty for these."""
 
 
 class ReportOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

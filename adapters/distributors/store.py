@@ -7,7 +7,6 @@ Rule 2: what the store holds is no proof that it is used, unless the configurati
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import uuid4
 
@@ -78,10 +77,10 @@ class StoreDistributor:
             return
         current = store.versions(key).current
         if self._options.acknowledge_key and current != version:
-            self._forget(store, instance, version, deadline, what=what)
+            self._forget(store, instance, deadline, what=what)
+        _tidy(store, key, version)
         store.stage(key, version, value, deadline=deadline)
         store.promote(key, version, value, expected=current, deadline=deadline)
-        self._tidy(store, key)
 
     def look(self, instance: Instance, value: CredentialValue, *, version: str) -> Proof:
         """Return what the instance reports, at its URL or in the store; or what the store holds."""
@@ -105,16 +104,16 @@ class StoreDistributor:
         body = given.revealed().encode("utf-8", "replace")
         return reports.judged_by_itself(body, value, version, _wanted(self._options))
 
-    def _forget(self, store: SecretStore, instance: Instance, version: str, deadline: Instant, *, what: str) -> None:
-        """Take away an acknowledgement of the version from before: it says nothing of the next time."""
+    def _forget(self, store: SecretStore, instance: Instance, deadline: Instant, *, what: str) -> None:
+        """Take away an acknowledgement from before: it says nothing of the next time."""
         key = self._key(self._options.acknowledge_key, instance, what=what)
         there = store.read(key, CURRENT)
         said = None if there is None or there.secret is None else reports.read(there.revealed().encode())
         if said is None or said.get("version") in (None, ""):
             return
-        expected = store.versions(key).current
-        store.promote(key, str(uuid4()), CredentialValue("", Secret(_AWAITED)), expected=expected, deadline=deadline)
-        self._tidy(store, key)
+        expected, fresh = store.versions(key).current, str(uuid4())
+        _tidy(store, key, fresh)
+        store.promote(key, fresh, CredentialValue("", Secret(_AWAITED)), expected=expected, deadline=deadline)
 
     def _key(self, text: str, instance: Instance, *, what: str) -> str:
         key = texts.key(text, instance, self._context, what=what)
@@ -122,14 +121,13 @@ class StoreDistributor:
             raise Rejected(what=what, why=f"the key of {instance.id} is that of the credential itself")
         return key
 
-    @staticmethod
-    def _tidy(store: SecretStore, key: str) -> None:
-        """Keep two versions of what only repeats the credential; what cannot be taken away now goes the next time."""
-        with suppress(PortError):
-            held = store.versions(key)
-            for each in held.versions:
-                if each not in (held.current, held.previous):
-                    store.discard(key, each, destroy=True)
+
+def _tidy(store: SecretStore, key: str, version: str) -> None:
+    """Take away all but what is current, what was before, and what comes: it only repeats the credential."""
+    held = store.versions(key)
+    for each in held.versions:
+        if each not in (held.current, held.previous, version):
+            store.discard(key, each, destroy=True)
 
 
 def _wanted(options: StoreOptions) -> Wanted:

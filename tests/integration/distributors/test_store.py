@@ -134,13 +134,13 @@ class TestAcknowledgeKey:
         assert distributor.look(WEB, VALUES[NEW], version=NEW).usage is Usage.USED
 
 
-def test_two_versions_stay_at_the_key_of_an_instance(bench: Bench) -> None:
+def test_three_versions_stay_at_the_key_of_an_instance(bench: Bench) -> None:
     """What only repeats the credential does not grow with each rotation."""
     distributor = made(bench, proof="stored")
     for number in range(4):
         distributor.hand(WEB, CredentialValue("app", Secret(f"canary-{number}")), version=f"v{number}", deadline=soon())
     held = bench.stores["memory"].versions(KEY)
-    assert held == Holdings(("v2", "v3"), "v3", None, "v2")
+    assert held == Holdings(("v1", "v2", "v3"), "v3", None, "v2")
 
 
 class _Plain(MemoryStore):
