@@ -22,6 +22,9 @@ Network: TypeAlias = IPv4Network | IPv6Network
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 """Return the addresses of a host, as text; raises OSError or ValueError where there is no answer."""
 
+ANYWHERE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+"""For servers that the configuration names and that belong inside of the own network. It still leads to no metadata of
+clouds."""
 PORTS: Final = {"https": 443, "http": 80}
 HOST_LENGTH_MAX: Final = 253
 """RFC 1035, 2.3.4, without the root."""

@@ -19,8 +19,7 @@ import httpx
 import msgspec
 
 from adapters import http_answers
-from adapters.addresses import Network, Resolve, system_addresses
-from adapters.discovery.listing import ANYWHERE
+from adapters.addresses import ANYWHERE, Network, Resolve, system_addresses
 from adapters.guarded_http import GuardedTransport
 from engine.errors import OwnLoginRejected, PortError, Rejected, SinkGone, Unavailable, Uncertain
 from engine.values import SECOND, Microseconds

@@ -13,8 +13,8 @@ from urllib.parse import urljoin
 import msgspec
 
 from adapters import http_auth
-from adapters.addresses import Endpoint, Network, Resolve, check_url, networks, system_addresses
-from adapters.discovery.listing import ANYWHERE, check_by_listing, listed
+from adapters.addresses import ANYWHERE, Endpoint, Network, Resolve, check_url, networks, system_addresses
+from adapters.discovery.listing import check_by_listing, listed
 from adapters.discovery.paths import JsonPath, Unfit
 from adapters.http_auth import Auth
 from engine.adapter import DiscoveryAdapter, DiscoveryContext

@@ -22,7 +22,7 @@ from engine.ports import Finding
 
 if TYPE_CHECKING:
     from adapters.discovery.asking import Asking
-    from adapters.discovery.kubeconfig import Access
+    from adapters.kubeconfig import Access
 
 PAGE: Final = 500
 """What kubectl asks for at once."""
@@ -198,7 +198,7 @@ class KubernetesDiscovery:
         return page
 
     def _access(self) -> Access:
-        from adapters.discovery import kubeconfig
+        from adapters import kubeconfig
 
         options = self._options
         if not options.kubeconfig:

@@ -6,18 +6,13 @@ Rule: knows no system; an adapter brings what it found, all of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from adapters.addresses import Network
 from engine.errors import PortError, Rejected, Unavailable
 from engine.instances import INSTANCE_ID_MAX, Discovery, Instance
 from engine.ports import Finding, Severity
 
 SUBJECT: Final = "discovery"
-ANYWHERE: Final[tuple[Network, ...]] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
-"""For servers that the configuration names and that belong inside of the own network. It still leads to no metadata of
-clouds."""
 
 
 def listed(found: Iterable[Instance], *, what: str) -> tuple[Instance, ...]:

@@ -1,7 +1,7 @@
 """How a Kubernetes API server is reached: as a kubeconfig says, or as a pod of the cluster itself.
 
 Rule 1: what a kubeconfig says and keyturn does not do is refused by name; nothing that it says is done by halves.
-Rule 2: files are read for every listing, since tokens and certificates are replaced while keyturn runs.
+Rule 2: files are read each time, since tokens and certificates are replaced while keyturn runs.
 Rule 3: a key is handed on in memory, and nothing of a kubeconfig but names and the host of the server is told.
 """
 
@@ -21,8 +21,7 @@ import httpx
 import msgspec
 import yaml
 
-from adapters.addresses import check_url
-from adapters.discovery.listing import ANYWHERE
+from adapters.addresses import ANYWHERE, check_url
 from engine.errors import Rejected
 from engine.values import Secret
 
