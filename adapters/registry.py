@@ -77,6 +77,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "store": "adapters.distributors.store:ADAPTER",
         "exec": "adapters.distributors.exec:ADAPTER",
         "file": "adapters.distributors.file:ADAPTER",
+        "kubernetes": "adapters.distributors.kubernetes:ADAPTER",
     },
 }
 """The adapters of this distribution, by entry point group: name -> `module:attribute`."""

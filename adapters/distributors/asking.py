@@ -16,6 +16,7 @@ import msgspec
 
 from adapters import http_answers, http_auth
 from adapters.addresses import Resolve, check_url, networks, system_addresses
+from adapters.deadlines import wall_time
 from adapters.distributors.reports import CHALLENGE, REPORT_BYTES_MAX, Wanted, judged, new_challenge, unknown
 from adapters.http_answers import Answer
 from adapters.http_auth import Auth
@@ -198,7 +199,7 @@ def refusal(answer: Answer, *, what: str) -> PortError | None:
 
 def time_left(deadline: Instant, *, what: str) -> Microseconds:
     """Return how long there is until a deadline; raises `Unavailable` where it has passed."""
-    left = deadline - time.time_ns() // 1_000
+    left = deadline - wall_time()
     if left <= 0:
         raise Unavailable(what=what, why="its deadline has passed")
     return Microseconds(left)

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.distributors import exec as exec_
-from adapters.distributors import file, http, store
+from adapters.distributors import file, http, kubernetes, store
 from adapters.registry import DISTRIBUTOR_GROUP, SHIPPED
 from engine.errors import Rejected
 from engine.instances import Distributor, Instance
 from tests.contract.distributors import DistributorContract, Prepare
 from tests.integration.distributor_bench import CREDENTIAL, HERE, Bench, agent_program, bench, encrypted
 from tests.integration.fleet_bench import App, apps
+from tests.sinks.kubernetes import FakeCluster, fake_cluster, write_kubeconfig
 
 __all__ = ["bench"]
 
@@ -211,3 +212,47 @@ class TestFileWithReport(_File):
     """It reports over HTTP."""
 
     options: ClassVar = {"report": {"allow_http": True, "allow_private": [HERE]}}
+
+
+class TestKubernetes(DistributorContract):
+    """A deployment, whose pods begin anew."""
+
+    kind = "kubernetes"
+
+    @pytest.fixture
+    def cluster(self, bench: Bench) -> Iterator[FakeCluster]:
+        """A cluster with a deployment of two pods."""
+        with fake_cluster() as cluster:
+            cluster.add("deployments", "web")
+            write_kubeconfig(bench.folder / "config", cluster.url)
+            yield cluster
+
+    @pytest.fixture
+    def instance(self, cluster: FakeCluster) -> Instance:
+        """It, as discovery lists it."""
+        return Instance("web")
+
+    @pytest.fixture
+    def distributor(self, bench: Bench, cluster: FakeCluster) -> Distributor:
+        """Return what restarts it."""
+        return self._made(bench, "config")
+
+    @pytest.fixture
+    def unreachable(self, bench: Bench) -> tuple[Distributor, Instance]:
+        """Return a cluster that is not there."""
+        write_kubeconfig(bench.folder / "gone", "http://127.0.0.1:1")
+        return self._made(bench, "gone"), Instance("web")
+
+    @pytest.fixture
+    def prepare(self) -> Prepare:
+        """Nothing: the Secret holds the value."""
+        return lambda version, value: None
+
+    @staticmethod
+    def _made(bench: Bench, name: str) -> Distributor:
+        given: dict[str, Any] = {
+            "namespace": "production",
+            "secret": "{instance}-db",
+            "workload": "deployment/{instance}",
+        }
+        return bench.distributor(kubernetes.ADAPTER, kubeconfig=name, **given)
