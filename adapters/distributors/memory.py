@@ -169,6 +169,8 @@ class MemoryDistributor:
 
     def look(self, instance: Instance, value: CredentialValue, *, version: str) -> Proof:
         """Say whether the instance uses `version` now."""
+        if value.secret is None:
+            return Proof(Usage.UNKNOWN, "the password of the version is not known, so nothing can prove it")
         faults = self._faults(instance.id)
         if Fault.UNKNOWN in faults or Fault.UNAVAILABLE in faults:
             return Proof(Usage.UNKNOWN, "it does not answer, as `faults` asks")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from adapters.distributors import exec as exec_
-from adapters.distributors import file, http, kubernetes, store
+from adapters.distributors import file, http, kubernetes, memory, store
 from adapters.registry import DISTRIBUTOR_GROUP, SHIPPED
 from engine.errors import Rejected
 from engine.instances import Distributor, Instance
@@ -256,3 +256,29 @@ class TestKubernetes(DistributorContract):
             "workload": "deployment/{instance}",
         }
         return bench.distributor(kubernetes.ADAPTER, kubeconfig=name, **given)
+
+
+class TestMemory(DistributorContract):
+    """Instances of a rehearsal."""
+
+    kind = "memory"
+
+    @pytest.fixture
+    def instance(self) -> Instance:
+        """Return any: they are made as they are handed something."""
+        return Instance("instance-0001")
+
+    @pytest.fixture
+    def distributor(self, bench: Bench) -> Distributor:
+        """Return one whose instances behave."""
+        return bench.distributor(memory.ADAPTER)
+
+    @pytest.fixture
+    def unreachable(self, bench: Bench, instance: Instance) -> tuple[Distributor, Instance]:
+        """Return one whose instances do not answer."""
+        return bench.distributor(memory.ADAPTER, faults=["unavailable"]), instance
+
+    @pytest.fixture
+    def prepare(self) -> Prepare:
+        """Nothing: the instances get the value."""
+        return lambda version, value: None
