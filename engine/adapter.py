@@ -299,3 +299,5 @@ class DistributorAdapter:
     options: type[msgspec.Struct]
     build: Callable[[Any, DistributorContext], Distributor]
     extra: str = ""
+    store: Callable[[Any], str] = lambda options: ""
+    """Return from the options the store of the configuration that they name; empty where they name none."""

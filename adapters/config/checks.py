@@ -15,7 +15,7 @@ from adapters.config.model import Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
 from adapters.config.schema import NAME_PATTERN, Metrics, Password, Rotation
 from adapters.config.times import check_times
-from adapters.registry import store_adapter
+from adapters.registry import distributor_adapter, store_adapter
 from engine.adapter import Duration, Reference, TargetAdapter
 from engine.passwords import BITS_MIN, alphabet_fault, entropy_bits, length_min
 from engine.plan import Strategy
@@ -67,6 +67,9 @@ def check(
         for entry in (service.discovery, service.distribution):
             if entry is not None:
                 _check_options(entry.options, entry.path, named, report)
+        if service.distribution is not None:
+            handed = service.distribution
+            _check_named(distributor_adapter(handed.type).store(handed.options), handed.path, named, report)
     for name, entry in _mapping(given.get("services")).items():
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)
@@ -204,6 +207,12 @@ def _stores_hint(wrong: str, named: set[str]) -> str:
 
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _check_named(store: str, path: KeyPath, named: set[str], report: Report) -> None:
+    """Report a store that the options of a distribution name and that is not there."""
+    if store and store not in named:
+        report.error((*path, "store"), "there is no such store in `secretStores`.", _stores_hint(store, named))
 
 
 def _check_stores(

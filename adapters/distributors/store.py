@@ -156,4 +156,5 @@ ADAPTER: Final = DistributorAdapter(
     summary="a key for each instance, in a store that the instance reads",
     options=StoreOptions,
     build=_build,
+    store=lambda options: options.store,
 )

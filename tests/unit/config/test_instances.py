@@ -47,6 +47,11 @@ LIST = "[{percentage: 10}, {percentage: 100}]"
         (f"{WAYS}, rollout: {{waves: [{{wait: 1m}}]}}", "rollout.waves[0].percentage", "this key is missing"),
         (f"{WAYS}, rollout: {{waves: [{{percentage: 100, wait: 5}}]}}", "rollout.waves[0].wait", "bare number"),
         (f"{WAYS}, canary: {{health_monitoring_period: 0s}}", "canary.health_monitoring_period", "longer than nothing"),
+        (
+            "discovery: {type: memory}, distribution: {type: store, key: 'a/{instance}', proof: stored, store: locall}",
+            "distribution.store",
+            "there is no such store",
+        ),
         (f"{WAYS}, rollout: {{interval: 0s}}", "rollout.interval", "longer than nothing"),
         (f"{WAYS}, rollout: {{progress_deadline: 0s}}", "rollout.progress_deadline", "longer than nothing"),
         (
