@@ -36,7 +36,7 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     type: Literal["bearer", "basic", "custom"]
     """`bearer` takes `token`, `basic` takes `username` and `password`, `custom` takes `header` and `value`."""
     token: Reference | None = None
-    """Sent as `Authorization: Bearer …`. A webhook whose template of `headers` has `{{ Token }}` sends it there alone."""
+    """Sent as `Authorization: Bearer …`; by a webhook alone where a template of `headers` has `{{ Token }}`, if any."""
     username: Reference | None = None
     """Sent with `password`, as HTTP has it (RFC 7617)."""
     password: Reference | None = None
