@@ -26,6 +26,8 @@ from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds
 if TYPE_CHECKING:
     from adapters.distributors.asking import Line
 
+_MOMENT_SECONDS: Final = 2.0
+"""How long a report is asked for after an instance was told: many need less, and whoever told it looks again later."""
 _ACCEPTED: Final = 202
 """Taken, and not yet acted on (RFC 9110, 15.3.3)."""
 
@@ -82,11 +84,12 @@ class HttpDistributor:
         content = self._content(instance, value, version, what=what)
         headers = self._headers(content, what=what)
         time_left = min(asking.time_left(deadline, what=what), self._context.timeout)
-        until = time.monotonic() + time_left / SECOND
+        end = time.monotonic() + time_left / SECOND
         answer = self._line.ask("POST", url, what=what, timeout=time_left, content=content, headers=headers)
         refused = asking.refusal(answer, what=what)
         if refused is not None:
             raise refused
+        until = min(end, time.monotonic() + _MOMENT_SECONDS)
         seen = asking.wait_for(lambda left: self._look(instance, value, version, left), until=until)
         if answer.status == _ACCEPTED and seen.usage is not Usage.USED:
             raise Uncertain(what=what, why="it took the version for later, and has not shown in time that it uses it")

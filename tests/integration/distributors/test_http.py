@@ -261,6 +261,13 @@ class TestOutcomes:
         hand(made(bench, timeout=0.3), served.instance)
         assert len(served.asked("GET")) > 1
 
+    def test_whoever_told_it_is_not_kept_waiting(self, bench: Bench, served: ServedInstance) -> None:
+        """An instance that takes its time is looked at again later; others wait for the same batch."""
+        served.password = "canary-of-nobody"
+        began = time.monotonic()
+        made(bench, timeout=60).hand(served.instance, VALUES[NEW], version=NEW, deadline=soon(60))
+        assert time.monotonic() - began < 8
+
     def test_the_deadline_ends_the_waiting(self, bench: Bench, served: ServedInstance) -> None:
         served.order("POST", Fault.SILENCE)
         began = time.monotonic()
