@@ -101,4 +101,6 @@ def _from_the_log(session: Session) -> list[dict[str, Any]]:
         named = configured(session, entries)
         views.remember(session.config_path, named, mark=session.config_mark)
         unheard = views.unheard()
-    return quick_status.assembled(entries, named, unheard)
+    services = session.configuration.services.values()
+    told = {f"{each.environment}/{each.name}" for each in services if each.channels}
+    return quick_status.assembled(entries, named, {name: unheard[name] for name in unheard if name in told})
