@@ -245,7 +245,7 @@ def test_all_channels_of_one_configuration_are_told_alike(course: Course) -> Non
     course.tell(*EVERY)
     course.all_of_it()
     assert {name: course.listeners.told(name) for name in CHANNELS} == dict.fromkeys(CHANNELS, ALL)
-    assert course.listeners.told("pagerduty") == ["trigger", "trigger", "trigger", "trigger", "resolve", "change"]
+    assert course.listeners.told("pagerduty") == ["trigger", "trigger", "trigger", "resolve", "change"]
     assert course.listeners.refused == []
     assert course.installation.done("audit", "verify", "--json").document["ok"]
 
