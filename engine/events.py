@@ -220,6 +220,8 @@ class EffectPostponed(EventStruct, frozen=True, tag="effect-postponed.1"):
     not_before: Instant
     boot: str = ""
     uptime: Microseconds = Microseconds(0)
+    early: bool = False
+    """The target may not show the change yet, so that it counts as no failure."""
 
     @property
     def limit(self) -> Deadline:
@@ -277,6 +279,8 @@ class VerificationFailed(EventStruct, frozen=True, tag="verification-failed.1"):
     not_before: Instant
     boot: str = ""
     uptime: Microseconds = Microseconds(0)
+    early: bool = False
+    """The target may not show the change yet, so that it counts as no failure."""
 
     @property
     def limit(self) -> Deadline:

@@ -300,12 +300,14 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
         case e.OwnerChanged():
             return replace(rotation, owner=body.owner, epoch=body.epoch)
         case e.EffectPostponed():
-            return replace(rotation, failures=rotation.failures + 1, postponed=body.limit, cause=body.cause)
+            counts = not body.early
+            return replace(rotation, failures=rotation.failures + counts, postponed=body.limit, cause=body.cause)
         case e.VerificationFailed():
+            counts = not body.early
             return replace(
                 rotation,
-                failures=rotation.failures + 1,
-                refusals=rotation.refusals + body.refused,
+                failures=rotation.failures + counts,
+                refusals=rotation.refusals + (body.refused and counts),
                 postponed=body.limit,
                 cause=body.cause,
             )

@@ -67,6 +67,10 @@ class Deadline(msgspec.Struct, frozen=True, array_like=True):
             return Microseconds(max(self.uptime - now.uptime, 0))
         return Microseconds(max(self.wall - now.wall, 0))
 
+    def later(self, duration: Microseconds) -> Deadline:
+        """Return the deadline that lies `duration` after this one."""
+        return Deadline(Instant(self.wall + duration), self.boot, Microseconds(self.uptime + duration))
+
 
 def deadline_after(now: Moment, duration: Microseconds) -> Deadline:
     """Return the deadline that lies `duration` after `now`."""

@@ -89,7 +89,7 @@ class Simulation:
         can_capture = self.capabilities.values_max == 1 and self.capabilities.settable
         self.shows = options is not None and options.shows_restorable and can_capture
         """What is replaced at the target can be captured before, and set back."""
-        self.is_eventual = options is not None and options.eventual > 0
+        self.is_eventual = self.capabilities.propagation > 0
         self._begin_notes()
         self.watch = Watch(self)
         self._worlds = 0
@@ -170,7 +170,7 @@ class Simulation:
         value = self.target.apply(wanted, tag="before", deadline=Instant(self.clock.at + 10**12))
         for accounts in self.accounts:
             for login in accounts.accounts.logins.values():
-                login.behind = 0  # that was long ago: everybody sees it
+                login.behind_until = 0  # that was long ago: everybody sees it
         if not self.takeover:
             self.store.stage(PATH, "v0-initial", value)
             self.store.promote(PATH, "v0-initial", value, expected=None)
@@ -300,6 +300,7 @@ class Simulation:
             issues_value=self.capabilities.issues_value,
             settable=self.capabilities.settable,
             login_budget=self.capabilities.login_budget,
+            propagation=self.capabilities.propagation,
             grace=GRACE if overlap else Microseconds(0),
             rollback_automatic=self.automatic,
             versions_kept=3,

@@ -300,16 +300,13 @@ class MemoryTarget:
 
     def _changes(self, login: Login) -> None:
         """Remember what logins go on seeing, where a change shows late."""
-        if self._options.eventual:
-            login.shown = login.shown if login.behind else login.values
-            login.behind = self._options.eventual
+        if self._capabilities.propagation:
+            login.shown = self._view(login)
+            login.behind_until = self._now() + self._capabilities.propagation
 
     def _view(self, login: Login) -> list[Held]:
-        """Return what this login attempt sees, and count it."""
-        if not login.behind:
-            return login.values
-        login.behind -= 1
-        return login.shown
+        """Return what a login attempt sees now."""
+        return login.shown if self._now() < login.behind_until else login.values
 
     def _try(self, login: Login, view: list[Held], value: CredentialValue) -> Probe:
         if self._is_locked(login):

@@ -68,15 +68,15 @@ class Held(msgspec.Struct, omit_defaults=True):
 
 
 class Login(msgspec.Struct, omit_defaults=True):
-    """One login. `values` is the truth; `shown` is what logins still see for the next `behind` calls.
+    """One login. `values` is the truth; `shown` is what logins still see until `behind_until`.
 
     `past` are marks that were valid once, kept where a value cannot be set back; `wrong` are the times of wrong
-    tries in microseconds.
+    tries. Times are microseconds.
     """
 
     values: list[Held] = []
     shown: list[Held] = []
-    behind: int = 0
+    behind_until: int = 0
     past: list[str] = []
     wrong: list[int] = []
 

@@ -174,8 +174,11 @@ def test_the_plan_names_where_the_credential_is_held_and_published() -> None:
 
 def test_the_plan_keeps_what_the_target_can_do() -> None:
     budget = LoginBudget(2, Microseconds(5))
-    able = TargetCapabilities(2, settable=False, retry=RetryClass.NEVER_REPEAT, login_budget=budget)
+    able = TargetCapabilities(
+        2, settable=False, retry=RetryClass.NEVER_REPEAT, login_budget=budget, propagation=Microseconds(7)
+    )
     plan = planned(service(), able)
+    assert plan.propagation == 7
     assert (plan.issues_value, plan.settable, plan.retry, plan.login_budget) == (False, False, able.retry, budget)
 
 
