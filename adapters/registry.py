@@ -26,6 +26,8 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "memory": "adapters.targets.memory:ADAPTER",
         "postgresql": "adapters.targets.postgresql:ADAPTER",
         "redis": "adapters.targets.redis:ADAPTER",
+        "mariadb": "adapters.targets.mariadb:ADAPTER",
+        "mysql": "adapters.targets.mysql:ADAPTER",
     },
     STORE_GROUP: {
         "memory": "adapters.stores.memory:ADAPTER",

@@ -155,9 +155,11 @@ def test_every_imported_library_is_declared() -> None:
     provided |= {
         "keyring",
         "msgspec",
+        "nacl",
         "platformdirs",
         "prometheus_client",
         "psycopg",
+        "pymysql",
         "redis",
         "rich",
         "transitions",
