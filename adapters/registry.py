@@ -44,9 +44,9 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
     },
     CHECK_GROUP: {
         "connection": "adapters.health.connection:ADAPTER",
-        "query_latency": "adapters.health.postgresql:QUERY_LATENCY",
-        "connection_pool": "adapters.health.postgresql:CONNECTION_POOL",
-        "active_transactions": "adapters.health.postgresql:ACTIVE_TRANSACTIONS",
+        "query_latency": "adapters.health.databases:QUERY_LATENCY",
+        "connection_pool": "adapters.health.databases:CONNECTION_POOL",
+        "active_transactions": "adapters.health.databases:ACTIVE_TRANSACTIONS",
         "replication_lag": "adapters.health.replication_lag:REPLICATION_LAG",
         "command_latency": "adapters.health.redis:COMMAND_LATENCY",
         "memory_usage": "adapters.health.redis:MEMORY_USAGE",

@@ -40,6 +40,25 @@ class Found:
     value: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The connections of a server but ours: of the login, of everybody, and how many each may be (0: no limit)."""
+
+    mine: int
+    total: int
+    login_limit: int
+    server_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """The open transactions: how many, for how many seconds the oldest, and how many sessions could not be seen."""
+
+    count: int
+    oldest: float
+    hidden: int = 0
+
+
 See = Callable[[Subject], Found]
 """Looks once; raises `OutOfReach`, `NotSeen`, or ModuleNotFoundError where the driver is not installed."""
 

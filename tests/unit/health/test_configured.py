@@ -12,6 +12,7 @@ SERVERS = {
         "alternating",
         "host: db\n    database: app\n    admin_credentials: {username: k, password: env://K}",
     ),
+    "mariadb": ("alternating", "host: db\n    admin_credentials: {username: k, password: env://K}"),
     "redis": ("dual", "host: cache\n    admin_credentials: {password: 'env://K'}"),
 }
 WRITTEN = {

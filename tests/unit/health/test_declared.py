@@ -11,14 +11,14 @@ import pytest
 from adapters.registry import CHECK_GROUP, SHIPPED, check_adapter
 from tests.integration.health.bench import context
 
-POSTGRESQL, REDIS = frozenset({"postgresql"}), frozenset({"redis"})
-BOTH, EVERY = POSTGRESQL | REDIS, frozenset[str]()
+DATABASES, REDIS = frozenset({"postgresql", "mariadb", "mysql"}), frozenset({"redis"})
+ALL, EVERY = DATABASES | REDIS, frozenset[str]()
 HTTP = {"url": "https://app.example"}
 NEEDED: dict[str, tuple[frozenset[str], str, dict[str, Any]]] = {
-    "query_latency": (POSTGRESQL, "s", {}),
-    "connection_pool": (POSTGRESQL, "ratio", {}),
-    "active_transactions": (POSTGRESQL, "", {"max_transactions": 5}),
-    "replication_lag": (BOTH, "s", {"max_lag_seconds": 5}),
+    "query_latency": (DATABASES, "s", {}),
+    "connection_pool": (DATABASES, "ratio", {}),
+    "active_transactions": (DATABASES, "", {"max_transactions": 5}),
+    "replication_lag": (ALL, "s", {"max_lag_seconds": 5}),
     "command_latency": (REDIS, "s", {}),
     "memory_usage": (REDIS, "ratio", {}),
     "connection_count": (REDIS, "ratio", {}),
