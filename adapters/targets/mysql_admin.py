@@ -157,7 +157,7 @@ def administering(
 
 def _at_the_door(username: str, what: str, error: Exception) -> PortError:
     code = code_of(error)
-    if code == WRONG:
+    if code in WRONG:
         return OwnLoginRejected(what=what, why=f"the server refused the password of keyturn's own login {username}")
     if code and code not in _MAY_PASS:
         return OwnLoginRejected(what=what, why=f"the server does not let {username} in ({reason(error)})")

@@ -26,8 +26,11 @@ from engine.ports import Probe
 if TYPE_CHECKING:
     import pymysql
 
-WRONG: Final = 1045
-"""ER_ACCESS_DENIED_ERROR: a wrong password, no such account, or a right one where the account wants TLS."""
+WRONG: Final = frozenset({1045, 1698})
+"""Access denied: a wrong password, no such account, or a right one where the account wants TLS.
+
+The second is said where the last way to log in that an account has knows no passwords.
+"""
 _UNUSABLE: Final = frozenset({
     1044,  # no access to the database
     1049,  # there is no such database
@@ -110,7 +113,7 @@ def log_in(server: Server, username: str, password: str, *, query: str | None = 
 
 def _meaning(error: Exception) -> Probe:
     code = code_of(error)
-    if code == WRONG:
+    if code in WRONG:
         return Probe.REFUSED
     return Probe.UNUSABLE if code in _UNUSABLE else Probe.UNKNOWN
 
@@ -208,7 +211,7 @@ def _cut_off(line: socket.socket, seconds: float) -> Iterator[None]:
         timer.start()
         try:
             yield
-        except (pymysql.Error, OSError):
+        except (pymysql.Error, OSError, Unanswered):
             if is_cut.is_set():
                 raise TimeoutError from None
             raise
