@@ -102,13 +102,14 @@ def mariadb_server(settings: Mapping[str, str] | None = None) -> Iterator[Mariad
     `settings` are further lines of its configuration. Raises `ServerMissing` or `ServerFailed`.
     """
     program, base = find_mariadb()
+    run = [*_with_libraries(base), str(program)]
     for tries_left in reversed(range(servers.PORT_TRIES)):
         with servers._folder("keyturn-mariadb-") as (folder, account):
             port, password = servers._free_port(), Secret(secrets.token_urlsafe(24))
             servers._write(folder / "my.cnf", _configuration(folder, base, port, settings or {}), account)
-            command = [str(program), f"--defaults-file={folder / 'my.cnf'}"]
+            command = [*run, f"--defaults-file={folder / 'my.cnf'}"]
             with servers._guarded(folder, account, "SIGTERM", command) as guardian:
-                _initialise(program, base, folder, account, password)
+                _initialise(command, _tables(base), folder, account, password)
                 server = MariadbServer(HOST, port, password, folder, 0, guardian)
                 if not servers._did_start(server, tries_left):
                     continue
@@ -120,9 +121,9 @@ def _configuration(folder: Path, base: Path, port: int, settings: Mapping[str, s
     ours = {
         **SMALL,
         "basedir": str(base),
-        "lc_messages_dir": str(base / "share" / "mysql"),
-        "character_sets_dir": str(base / "share" / "mysql" / "charsets"),
-        "plugin_dir": str(base / "lib" / "mysql" / "plugin"),
+        "lc_messages_dir": str(_tables(base).parent),
+        "character_sets_dir": str(_tables(base).parent / "charsets"),
+        "plugin_dir": str(next(base.glob("lib/m*/plugin/auth_ed25519.so")).parent),
         "plugin_load_add": "auth_ed25519",
         "datadir": str(folder / "data"),
         "socket": str(folder / "socket"),
@@ -139,30 +140,37 @@ def _configuration(folder: Path, base: Path, port: int, settings: Mapping[str, s
     return "[mariadbd]\n" + "".join(f"{name} = {value}\n" for name, value in ours.items())
 
 
-def _initialise(program: Path, base: Path, folder: Path, account: servers._Account | None, password: Secret) -> None:
-    """Make the tables of the server, and its one account."""
-    share = base / "share" / "mysql"
-    # What mariadb-install-db does, without its shell script: it knows no other place for its programs than /usr.
-    tables = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
+def _tables(base: Path) -> Path:
+    """Return the script that makes the server's own tables; since MariaDB 11 it is called by another name."""
+    return next(base.glob("share/m*/*_system_tables.sql"))
+
+
+def _with_libraries(base: Path) -> list[str]:
+    """Return what has a program find the libraries that were unpacked beside it."""
+    if base == Path("/usr"):
+        return []
+    places = [str(place) for root in (base.parent, base) for place in root.glob("lib/*-linux-*")]
+    return ["/usr/bin/env", f"LD_LIBRARY_PATH={':'.join(places)}"]
+
+
+def _initialise(
+    command: list[str], tables: Path, folder: Path, account: servers._Account | None, password: Secret
+) -> None:
+    """Make the tables of the server, and its one account: what mariadb-install-db does, and knows only below /usr."""
+    names = (tables.name, tables.name.replace("system", "performance"), tables.name.replace(".sql", "_data.sql"))
     script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
-    script += "\n".join((share / name).read_text() for name in tables)
+    script += "\n".join((tables.parent / name).read_text() for name in names)
     root = f"'{MariadbServer.superuser}'@'%'"
     script += (
         "\nDELETE FROM global_priv WHERE User <> 'mariadb.sys';\nFLUSH PRIVILEGES;\n"
         f"GRANT ALL ON *.* TO {root} IDENTIFIED BY '{password.reveal()}' WITH GRANT OPTION;\n"
     )
+    (folder / "data").mkdir()
+    if account:
+        account.own(folder / "data")
     try:
-        (folder / "data").mkdir()
-        if account:
-            account.own(folder / "data")
         subprocess.run(
-            [
-                str(program),
-                f"--defaults-file={folder / 'my.cnf'}",
-                "--bootstrap",
-                "--skip-log-bin",
-                "--skip-general-log",
-            ],
+            [*command, "--bootstrap", "--skip-log-bin", "--skip-general-log"],
             input=script.encode(),
             cwd=folder,
             check=True,
