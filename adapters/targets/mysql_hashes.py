@@ -107,7 +107,7 @@ class _CachingSha2:
 
     # What MySQL itself gives accounts that nobody shall log in with, such as mysql.sys.
     nothing = "$A$005$THISISACOMBINATIONOFINVALIDSALTANDPASSWORDTHATMUSTNEVERBRBEUSED"
-    _shape = re.compile(r"\$A\$([0-9A-F]{3})\$([^\0$]{20})([./0-9A-Za-z]{43})", re.DOTALL)
+    _shape = re.compile(r"\$A\$([0-9A-F]{3})\$([^\0]{20})([./0-9A-Za-z]{43})", re.DOTALL)
 
     def stored(self, password: bytes) -> str:
         if len(password) > _CACHING_SHA2_BYTES_MAX:
