@@ -37,7 +37,7 @@ _HINTS: Final = {
     1142: "keyturn doctor says what to grant to its login.",
     1227: "keyturn doctor says what to grant to its login.",
     1290: "This server is read only: let `host` name the primary.",
-    1819: "No plugin can judge a password that is hashed: SET GLOBAL strict_password_validation = OFF.",
+    1396: "Where a plugin judges passwords, it refuses hashes: SET GLOBAL strict_password_validation = OFF.",
     1836: "This server is read only: let `host` name the primary.",
 }
 

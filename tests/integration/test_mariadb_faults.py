@@ -126,7 +126,7 @@ def test_nothing_is_sent_when_the_time_left_is_less_than_the_server_may_take(her
 
 
 @pytest.fixture
-def fragile() -> Iterator[Accounts]:
+def fragile(mariadb_server: MariadbServer) -> Iterator[Accounts]:
     """A service on a server of its own that may be killed."""
     with run_mariadb() as server:
         yield accounts(server)

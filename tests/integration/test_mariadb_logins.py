@@ -1,28 +1,23 @@
-"""What a login at a real MariaDB shows: accepted, unusable, refused, or nobody knows; with and without TLS."""
+"""What a login at a real MariaDB shows: accepted, unusable, refused, or nobody knows; and what accounts keep."""
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pymysql
 import pytest
 
-from engine.errors import OwnLoginRejected, Rejected, Unavailable
+from engine.errors import OwnLoginRejected, Rejected
 from engine.plan import Strategy
 from engine.ports import Finding, Probe, Severity
 from engine.values import CredentialValue, Secret
-from tests.integration.health.web_bench import certificate
 from tests.integration.installations import Driver, install
 from tests.integration.mariadb_bench import Accounts, accounts, soon, value
 from tests.integration.mariadb_sites import mariadb_site
 from tests.integration.sites import SERVICE, Way
 from tests.mariadb_server import MariadbServer
-from tests.mariadb_server import mariadb_server as run_mariadb
 
 
 @pytest.fixture
@@ -258,6 +253,22 @@ def test_an_account_that_nobody_could_use_is_said(here: Accounts, spoil: str) ->
     assert any("locked" in message for message in _failures(target.check()))
 
 
+def test_a_server_that_judges_passwords_refuses_hashes(here: Accounts) -> None:
+    """What to do about it is said, and is enough."""
+    target, new = here.target(Strategy.SINGLE), value(here.name)
+    here.server.run("INSTALL SONAME 'simple_password_check'")
+    try:
+        with pytest.raises(Rejected, match="1396") as caught:
+            target.apply(new, tag="1", deadline=soon())
+        assert "SET GLOBAL strict_password_validation = OFF" in caught.value.advice
+        here.server.run("SET GLOBAL strict_password_validation = OFF")
+        target.apply(new, tag="1", deadline=soon())
+    finally:
+        here.server.run("SET GLOBAL strict_password_validation = ON")
+        here.server.run("UNINSTALL SONAME 'simple_password_check'")
+    assert target.probe(new).probe is Probe.ACCEPTED
+
+
 def test_our_own_login_refused_is_said_as_such(here: Accounts) -> None:
     """A wrong admin password, and an admin without rights, are told apart, and neither shows the password."""
     wrong = here.target(Strategy.SINGLE, admin=Secret("canary-wrong"))
@@ -273,115 +284,3 @@ def test_our_own_login_refused_is_said_as_such(here: Accounts) -> None:
         target.apply(value(here.name), tag="1", deadline=soon())
     assert _failures(target.check())
     assert target.probe(value(here.name)).probe is Probe.UNKNOWN, "a refusal that nobody can explain is none"
-
-
-# --- TLS, and peers that are not what they seem ----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Accounts, Path]]:
-    """Accounts on a server with a certificate for 127.0.0.1, and the folder that it is in."""
-    folder = tmp_path_factory.mktemp("tls")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    pem = certificate(folder)
-    (folder / "other").mkdir()
-    certificate(folder / "other", name="127.0.0.2").rename(folder / "other.pem")
-    with run_mariadb({"ssl_cert": str(pem), "ssl_key": str(pem)}) as server:
-        pem.rename(folder / "ca.pem")
-        yield accounts(server), folder
-
-
-def test_a_rotation_over_tls(secured: tuple[Accounts, Path]) -> None:
-    """With a certificate that names the host, or with any; an account that wants TLS is then content."""
-    here, folder = secured
-    ways: tuple[dict[str, Any], ...] = ({"tls": "verify-full", "tls_root": "ca.pem"}, {"tls": "require"})
-    for given in ways:
-        target = here.target(Strategy.DUAL, base=folder, **given)
-        old, new = value(here.name), value(here.name)
-        here.alter("REQUIRE SSL")
-        target.apply(old, tag="1", deadline=soon())
-        target.apply(new, tag="2", deadline=soon())
-        assert target.verify(old, control=Secret("canary-control")).control is Probe.REFUSED
-        target.retire(old, keep=new, tag="2", deadline=soon())
-        assert (target.probe(old).probe, target.probe(new).probe) == (Probe.REFUSED, Probe.ACCEPTED)
-        assert not _failures(target.check())
-        target.restore(None, candidate=new, tag="2", deadline=soon())
-
-
-@pytest.mark.parametrize(
-    "given", [{"tls_root": "other.pem"}, {}, {"tls_root": "missing.pem"}, {"tls_root": "ca.pem", "host": "localhost"}]
-)
-def test_a_certificate_that_is_not_trusted_ends_it(secured: tuple[Accounts, Path], given: dict[str, Any]) -> None:
-    """With another authority, that of the system, without the file, and for another host, nothing is sent."""
-    here, folder = secured
-    target, before = here.target(Strategy.SINGLE, base=folder, **{"tls": "verify-full", **given}), here.kept()
-    assert target.probe(value(here.name)).probe is Probe.UNKNOWN
-    with pytest.raises(Unavailable):
-        target.apply(value(here.name), tag="1", deadline=soon())
-    assert here.kept() == before
-
-
-@pytest.mark.parametrize("tls", ["verify-full", "require"])
-def test_tls_is_never_given_up_silently(here: Accounts, tls: str) -> None:
-    """A server without TLS is not talked to where TLS is wanted."""
-    before = here.kept()
-    target = here.target(Strategy.SINGLE, tls=tls)
-    assert target.probe(value(here.name)).probe is Probe.UNKNOWN
-    with pytest.raises(Unavailable):
-        target.apply(value(here.name), tag="1", deadline=soon())
-    assert here.kept() == before
-
-
-@contextmanager
-def _impostor(says: Callable[[bytes], list[bytes]], greeting: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Greet clients as a server does, and say what is given then; yields port, and what was heard."""
-    heard: list[bytes] = []
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                line, _ = listener.accept()
-                with line:
-                    for said in says(greeting):
-                        line.sendall(said)
-                        heard.append(line.recv(4096))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield int(listener.getsockname()[1]), heard
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-def _packet(number: int, body: bytes) -> bytes:
-    return len(body).to_bytes(3, "little") + bytes([number]) + body
-
-
-@pytest.mark.parametrize("plugin", [b"mysql_clear_password", b"dialog", b"mysql_old_password", b"sha256_password"])
-@pytest.mark.parametrize("before", [b"", b"mysql_native_password"])
-def test_whoever_asks_for_the_password_in_the_clear_does_not_get_it(
-    here: Accounts, plugin: bytes, before: bytes
-) -> None:
-    """Neither at first nor after something harmless."""
-    with socket.create_connection((here.server.host, here.server.port)) as line:
-        greeting = line.recv(4096)
-    asked = [name for name in (before, plugin) if name]
-    switches = [_packet(2 * turn, b"\xfe" + name + b"\0" + b"x" * 20 + b"\0") for turn, name in enumerate(asked, 1)]
-    with _impostor(lambda greeting: [greeting, *switches], greeting) as (port, heard):
-        wanted = value(here.name)
-        sighting = here.target(Strategy.SINGLE, port=port).probe(wanted)
-    assert sighting.probe is Probe.UNKNOWN
-    assert "in a way" in sighting.detail
-    assert heard[0], "the first answer has no password in it"
-    assert wanted.revealed().encode() not in b"".join(heard)
-
-
-def test_a_refusal_before_the_greeting_is_none(here: Accounts) -> None:
-    """What comes before TLS and before a password was given may come from anybody."""
-    refusal = _packet(0, b"\xff" + (1045).to_bytes(2, "little") + b"#28000Access denied")
-    for tls in ("disable", "verify-full"):
-        with _impostor(lambda greeting: [refusal], b"") as (port, _):
-            sighting = here.target(Strategy.SINGLE, port=port, tls=tls).probe(value(here.name))
-        assert (sighting.probe, sighting.detail) == (Probe.UNKNOWN, "instead of a greeting: error 1045")
