@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -28,17 +29,16 @@ def here(mariadb_server: MariadbServer) -> Accounts:
 
 
 @pytest.fixture(scope="module")
-def secured(mariadb_server: MariadbServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Accounts, Path]]:
+def secured(mariadb_server: MariadbServer) -> Iterator[tuple[Accounts, Path]]:
     """Accounts on a server with a certificate for 127.0.0.1, and the folder that it is in."""
-    folder = tmp_path_factory.mktemp("tls")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    pem = certificate(folder)
-    (folder / "other").mkdir()
-    certificate(folder / "other", name="127.0.0.2").rename(folder / "other.pem")
-    with run_mariadb({"ssl_cert": str(pem), "ssl_key": str(pem)}) as server:
-        pem.rename(folder / "ca.pem")
-        yield accounts(server), folder
+    with TemporaryDirectory(prefix="keyturn-test-") as made:
+        folder = Path(made)
+        # The server reads its key as an ordinary user, who cannot reach the folders of pytest.
+        folder.chmod(0o755)
+        pem = certificate(folder).rename(folder / "ca.pem")
+        certificate(folder, name="127.0.0.2").rename(folder / "other.pem")
+        with run_mariadb({"ssl_cert": str(pem), "ssl_key": str(pem)}) as server:
+            yield accounts(server), folder
 
 
 def test_a_rotation_over_tls(secured: tuple[Accounts, Path]) -> None:
