@@ -218,7 +218,8 @@ class Mysql:
         return Account(
             username,
             host,
-            passwords=tuple(each for each in kept if plugin in PLUGINS and _logs_in(each)),
+            # In front of a second password, one that nobody logs in with takes up its place all the same.
+            passwords=kept if plugin in PLUGINS and (second or _logs_in(first)) else (),
             plugin=plugin if plugin in PLUGINS else None,
             others=() if plugin in PLUGINS else (first,),
             is_locked=locked == "Y",
@@ -232,7 +233,7 @@ class Mysql:
         account was just seen to have one password, and never repeated. A change without RETAIN leaves the second.
         """
         alter = f"ALTER USER {quoted(session, account.username, account.host)}"
-        had = account.passwords
+        discard, had = f"{alter} DISCARD OLD PASSWORD", account.passwords
 
         def identified(entry: Entry) -> str:
             return f"{alter} IDENTIFIED WITH {entry.plugin} AS {session.literal(entry.stored)}"
@@ -245,10 +246,12 @@ class Mysql:
             case [first]:
                 if had[:1] != (first,):
                     session.change(identified(first))
+                if len(had) > 1:
+                    session.change(discard)
             case _:
+                if len(had) > 1:
+                    session.change(discard)
                 session.change(identified(nobody(account.plugin or self.plugin)))
-        if len(had) > 1:
-            session.change(f"{alter} DISCARD OLD PASSWORD")
 
     def has_role(self, session: Session, role: str) -> bool:
         """See `Dialect`; a role is an account of any host."""

@@ -37,7 +37,16 @@ def read(server: FakeMysql) -> Account:
 
 def _possible() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return what an account may have and is to have: a second password is always one that it has."""
-    held: list[tuple[str, ...]] = [(), (OLD,), (NEW,), (OTHER, OLD), (OLD, OTHER), (NEW, NEW), (OLD, NEW)]
+    held: list[tuple[str, ...]] = [
+        (),
+        (OLD,),
+        (NEW,),
+        (OTHER, OLD),
+        (OLD, OTHER),
+        (NEW, NEW),
+        (OLD, NEW),
+        (NOTHING, OLD),
+    ]
     wanted: list[tuple[str, ...]] = [(), (OLD,), (NEW,), (NEW, OLD), (OLD, NEW)]
     return [(had, want) for had, want in product(held, wanted) if want != had and (len(want) < 2 or want[1] in had)]
 
@@ -53,6 +62,20 @@ def test_an_account_gets_what_it_shall_have(had: tuple[str, ...], wanted: tuple[
     assert read(server).passwords == entries(*wanted)
     for accepted in server.held:
         assert accepted >= set(had) & set(wanted)
+
+
+def test_a_death_between_two_statements_leaves_what_the_next_try_ends() -> None:
+    """Taking both passwords of an account away, as going back from one to another, takes two."""
+    for wanted in ((), (NEW,), (OTHER,)):
+        whole = FakeMysql({NAMES: Row(CACHING_SHA2, OLD, OTHER)})
+        DIALECT.set_passwords(session(whole), read(whole), entries(*wanted))
+        first, second = (each for each in whole.said if each.startswith("ALTER USER"))
+        server = FakeMysql({NAMES: Row(CACHING_SHA2, OLD, OTHER)})
+        server.run(first, ())
+        if tuple(entries(*wanted)) != read(server).passwords:
+            DIALECT.set_passwords(session(server), read(server), entries(*wanted))
+        assert server.users[NAMES].accepted - {NOTHING} == set(wanted)
+        assert second in whole.said
 
 
 def test_a_new_password_stands_beside_the_old_one() -> None:
