@@ -50,7 +50,7 @@ def make_lanes(
     return make
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES if WHOLE else [Strategy.SINGLE, Strategy.DUAL])
+@pytest.mark.parametrize("strategy", STRATEGIES if WHOLE else [Strategy.DUAL])
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_killed_in_a_gap_it_is_resumed(
     strategy: Strategy, story: Story, make_lanes: Callable[[Strategy, Story], Lanes]
