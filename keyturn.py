@@ -28,7 +28,7 @@ from engine.errors import (
     Unavailable,
     Uncertain,
 )
-from engine.health import CheckResult, HealthCheck, Sample, Subject
+from engine.health import CheckResult, HealthCheck, Sample, Subject, Validatable
 from engine.notices import Notice, NoticeKind, Urgency
 from engine.notifier import Notifier, Outgoing, Pace
 from engine.plan import LoginBudget, RetryClass, Strategy
@@ -114,6 +114,7 @@ __all__ = [
     "Unavailable",
     "Uncertain",
     "Urgency",
+    "Validatable",
     "Verification",
     "__version__",
 ]

@@ -78,6 +78,7 @@ PROMISED = [
     "Unavailable",
     "Uncertain",
     "Urgency",
+    "Validatable",
     "Verification",
     "__version__",
 ]
@@ -148,6 +149,7 @@ def test_every_imported_library_is_declared() -> None:
         "cryptography",
         "eventsourcing",
         "httpcore",
+        "http_sf",
         "httpx",
         "idna",
         "jinja2",
