@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -192,13 +193,20 @@ def test_how_metrics_are_shown_is_configured(folder: Folder, keys: str, path: st
 
 
 def test_the_port_is_configured(folder: Folder) -> None:
-    """0 is any free one; a second daemon at the same port says so."""
+    """A second daemon at the same port says so; 0 is any free one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
     config = folder.path / "keyturn.yaml"
-    config.write_text(config.read_text() + "\nmetrics: {prometheus: {port: 0}}\n")
+    config.write_text(config.read_text() + f"\nmetrics: {{prometheus: {{port: {free}}}}}\n")
     with serving(folder, listen="") as served:
+        assert served.address == f"127.0.0.1:{free}"
         done = folder.run("serve", "--listen", served.address)
         assert (done.code, "cannot be listened at" in done.err) == (2, True)
         assert folder.run("serve", "--listen", "nowhere").code == 2
+        config.write_text(config.read_text().replace(f"port: {free}", "port: 0"))
+        with serving(folder, listen="") as other:
+            assert other.address not in (served.address, "127.0.0.1:0")
 
 
 def test_two_daemons_on_one_state_do_everything_once(folder: Folder) -> None:

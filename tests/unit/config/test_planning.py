@@ -52,7 +52,6 @@ KEYS: list[tuple[str, str, str, Any]] = [
         "rollback_on_health_failure",
         False,
     ),
-    ("health_checks.enabled", "health_checks: {}", "checks", ("connection",)),
     (
         "health_checks.monitoring_period",
         "health_checks: {monitoring_period: 7m}",
@@ -85,6 +84,7 @@ ELSEWHERE = {
     "usernames": "test_build.py: the target is told",
     "ttl": "test_the_interval_is_kept_for_who_asks_what_is_due",
     "notifications": "test_channels.py",
+    "health_checks.enabled": "test_checks_that_are_off_are_not_planned",
     "schedule": "tests/unit/adapters/test_schedule.py",
     "timezone": "tests/unit/adapters/test_schedule.py",
     **{
@@ -116,6 +116,12 @@ def leaves(cls: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
             yield prefix + field.encode_name
         for each in inner:
             yield from leaves(each, f"{prefix}{field.encode_name}.")
+
+
+def test_checks_that_are_off_are_not_planned() -> None:
+    checks = "checks: [{type: connection}]"
+    assert planned(service(rotation=f"health_checks: {{{checks}}}")).checks == ("connection",)
+    assert planned(service(rotation=f"health_checks: {{enabled: false, {checks}}}")).checks == ()
 
 
 def test_no_key_of_rotation_is_without_its_test() -> None:
