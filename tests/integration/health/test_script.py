@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -227,6 +228,27 @@ def test_ten_megabytes_of_output_are_capped(tmp_path: Path) -> None:
     assert (seen.result, seen.text) == (CheckResult.WARN, "x" * TEXT_BYTES_MAX)
 
 
+@pytest.mark.parametrize("where", ["", " >&2"], ids=["output", "errors"])
+def test_what_is_printed_takes_no_memory_of_ours(tmp_path: Path, where: str) -> None:
+    """Ten megabytes pass through, and what is kept of them is a part of one."""
+    flood = script_check(tmp_path, f"head -c 10000000 /dev/zero | tr '\\0' x{where}; exit 1")
+    tracemalloc.start()
+    try:
+        seen = flood.look(subject())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (seen.result, seen.text) == (CheckResult.WARN, "x" * TEXT_BYTES_MAX)
+    assert most < 2_000_000
+
+
+def test_output_without_end_ends_with_the_time(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    seen = script_check(tmp_path, "exec yes", seconds=0.3).look(subject())
+    assert (seen.result, seen.text) == (CheckResult.UNKNOWN, "it did not end in time: y")
+    assert time.monotonic() - begun < 2
+
+
 # --- that nothing of it stays ------------------------------------------------------------------------------------
 
 
@@ -272,9 +294,14 @@ def test_a_timeout_fails_where_it_is_told_to(tmp_path: Path) -> None:
     assert (seen.result, seen.text) == (CheckResult.FAIL, "it did not end in time: half")
 
 
-def test_a_fork_bomb_is_contained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bomb",
+    ["bomb() { bomb | bomb & }; bomb; sleep 4", 'setsid "$0" & setsid "$0" & sleep 4'],
+    ids=["in one group", "in sessions of their own"],
+)
+def test_a_fork_bomb_is_contained(tmp_path: Path, bomb: str) -> None:
+    """The superuser's is ended as soon as it is counted; everybody else's may not begin so many processes."""
     mark = f"mark-{tmp_path.name}-{time.monotonic_ns()}"
-    bomb = "bomb() { bomb | bomb & }; bomb; sleep 4"
     checking = script_check(tmp_path, bomb, environment={"MARK": mark}, limits={"processes": 20})
     begun = time.monotonic()
     seen = checking.look(subject())
