@@ -273,9 +273,9 @@ def test_what_the_options_say_together_is_told(plugin: Path) -> None:
     [
         (lambda path: None, "there is no such file"),
         (lambda path: path.mkdir(), "the file cannot be read. Is a directory."),
-        (lambda path: path.write_bytes(b"x" * (2 * 1024 * 1024)), "larger than 1024 KiB"),
+        (lambda path: path.write_bytes(b"x" * (9 * 1024 * 1024)), "larger than 8 MiB"),
     ],
-    ids=["missing", "folder", "2 MiB"],
+    ids=["missing", "folder", "9 MiB"],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make: object, said: str) -> None:
     path = tmp_path / "keyturn.yaml"
