@@ -148,7 +148,7 @@ class Worker:
         try:
             if not isinstance(next_effect(rotation, clock.now()), Wait):
                 require_ready(installation, rotation.service, rotation.environment, rotation.plan)
-            rotation = installation.runner.drive(rotation_id, enough=_needs_a_rest)
+                rotation = installation.runner.drive(rotation_id, enough=_needs_a_rest)
         except OwnedElsewhere:
             return Instant(clock.now().wall + _BUSY_ELSEWHERE)
         if rotation.state is not before:
