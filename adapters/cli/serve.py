@@ -80,6 +80,7 @@ def serve(session: Session, *, listen: str, workers: int) -> ExitCode:
         metrics=partial(_metrics, session) if shown.enabled else None,
         ticked=lambda: daemon.ticked,
         now=lambda: SystemClock().now().wall,
+        late=daemon.late.percentile,
         path=shown.path,
     )
     views = Thread(target=_follow_views, args=(session, ended), name="views", daemon=True)

@@ -138,11 +138,6 @@ class Daemon:
             self._stopped = True
             self._condition.notify_all()
 
-    @property
-    def waiting(self) -> int:
-        """How many tasks there are."""
-        return len(self._due) + len(self._busy)
-
     def _schedule(self, task: Task, at: Instant) -> None:
         before = self._due.get(task)
         if task in self._busy:

@@ -127,6 +127,7 @@ def test_what_is_due_is_rotated_to_its_end_and_told(folder: Folder) -> None:
         assert 'keyturn_check_status{check="connection",' in body
         status, body = served.get("/healthz")
         assert (status, json.loads(body)["ok"]) == (200, True)
+        assert 0 <= json.loads(body)["late_seconds"]["p50"] <= json.loads(body)["late_seconds"]["p99"] < PATIENCE
         assert served.get("/secrets")[0] == 404
         assert "stopped" in served.stop()
 

@@ -12,13 +12,13 @@ from uuid import UUID
 import pytest
 
 from adapters.event_store.sqlite import SqliteEventLog
-from adapters.serve.daemon import Daemon
+from adapters.serve.daemon import Daemon, Late
 from adapters.system import SystemClock
 from engine.credential import credential_id
 from engine.events import PauseRequested, RotationOpened
 from engine.facts import Fact
 from engine.machine import State
-from engine.values import Instant
+from engine.values import SECOND, Instant
 
 ONE, OTHER = UUID(int=1), UUID(int=2)
 PATIENCE = 30.0
@@ -84,3 +84,16 @@ def test_what_is_decided_while_a_rotation_is_worked_on_has_it_looked_at_again(tm
         assert work.called.count(ONE) == 1, "one task at a time"
         work.allowed.set()
         assert work.again.wait(PATIENCE)
+
+
+def test_lateness_is_told_by_what_a_share_of_the_tasks_was_begun_within() -> None:
+    """In seconds, of the last tasks; what was begun too early is not late, and where there was none, nothing is."""
+    late = Late()
+    assert late.percentile(0.99) == 0
+    for hundredths in (*range(100), -5):
+        late.note(hundredths * SECOND // 100)
+    assert (late.percentile(0), late.percentile(0.5), late.percentile(0.99)) == (0, 0.49, 0.98)
+    for _ in range(30_000):
+        late.note(2 * SECOND)
+    assert late.percentile(0) == 2
+    assert len(late.kept) <= 20_000
