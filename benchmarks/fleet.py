@@ -76,16 +76,17 @@ def rows(services: int = SERVICES, seconds: int = SECONDS, interval: int = INTER
         with serving(folder) as served:
             yield Row("serve is ready (/healthz), looks not begun", "s", served.ready_after)
             yield from _measured(served, seconds)
-            yield from _scrapes(served)
             position = served.log.head()
+            yield from _scrapes(served)
+            killed_at = served.log.head()
         yield from _lateness(folder, 0, position, interval)
         with serving(folder) as served:
             yield Row("after kill -9, serve is ready (/healthz)", "s", served.ready_after)
             yield from _measured(served, seconds)
             _until_all_end(folder, ids)
             yield Row("peak memory", "MiB", served.memory("VmHWM"))
-        yield from _gone_on(folder, ids, position)
-        yield from _lateness(folder, position, sys.maxsize, interval)
+        yield from _gone_on(folder, ids, killed_at)
+        yield from _lateness(folder, killed_at, sys.maxsize, interval)
 
 
 @dataclass(frozen=True, slots=True)
