@@ -82,13 +82,21 @@ class Login(msgspec.Struct, omit_defaults=True):
 
     def find(self, value: CredentialValue) -> Held | None:
         """Return the value in force that is `value`; None where the login does not accept it."""
-        return next((held for held in self.values if held.holds(value)), None)
+        for held in self.values:
+            if held.holds(value):
+                return held
+        return None
 
 
 class Accounts(msgspec.Struct, omit_defaults=True):
     """The logins of one target by name."""
 
     logins: dict[str, Login] = {}
+
+    def find(self, value: CredentialValue) -> Held | None:
+        """Return the value in force that is `value`; None where its login does not accept it, or is none."""
+        login = self.logins.get(value.username)
+        return login.find(value) if login is not None else None
 
 
 class Keeping(Protocol):
