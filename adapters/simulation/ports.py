@@ -79,9 +79,9 @@ class Faulty:
         fault = watcher.enter(call, args, kwargs, self._process)
         if watcher.clock.offset and kwargs.get("deadline") is not None:
             kwargs["deadline"] = watcher.clock.true_time_of(kwargs["deadline"])
-        effect = partial(getattr(self._real(), method), *args, **kwargs)
+        real = getattr(self._real(), method)
         try:
-            return effect() if fault is None else self._fail(fault, effect, args)
+            return real(*args, **kwargs) if fault is None else self._fail(fault, partial(real, *args, **kwargs), args)
         finally:
             watcher.leave(call)
 

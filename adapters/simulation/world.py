@@ -28,6 +28,7 @@ from adapters.simulation.surroundings import Process, SeededEntropy, SeededIds, 
 from adapters.simulation.trace import Happening, Step
 from adapters.simulation.watch import Watch
 from adapters.targets.memory import MemoryTarget
+from adapters.targets.memory_accounts import Held
 from adapters.targets.memory_options import MemoryOptions
 from engine.credential import Version
 from engine.facts import Recorded
@@ -185,7 +186,10 @@ class Simulation:
     @property
     def open(self) -> Rotation | None:
         """The rotation that has not ended."""
-        return next((rotation for rotation in self.fold.values() if rotation.state not in ENDED), None)
+        for rotation in self.fold.values():
+            if rotation.state not in ENDED:
+                return rotation
+        return None
 
     @property
     def kept_unseen(self) -> bool:
@@ -209,8 +213,13 @@ class Simulation:
 
     def anything_works(self) -> bool:
         """Tell whether the target accepts a value that anybody knows, whether a store holds it or not."""
-        known = [*self.seen_values.values(), *self.by_hand, *([self.initial] if self.initial else [])]
-        return any(self.target.accepts(value) for value in known)
+        known = [*([self.initial] if self.initial else []), *self.seen_values.values(), *self.by_hand]
+        return any(self.target.accepts(value) for value in reversed(known))  # the newest is what works, mostly
+
+    def in_force(self) -> list[Held]:
+        """Return every value that the target accepts, on any node."""
+        logins = [login for accounts in self.accounts for login in accounts.accounts.logins.values()]
+        return [held for login in logins for held in login.values]
 
     def values_in_force(self) -> int:
         """Return how many values the target accepts, on the node that accepts most."""
