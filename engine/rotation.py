@@ -25,7 +25,7 @@ _STATE_CHANGES: Final = frozenset(get_args(e.StateChange))
 """An event is looked up by its class: to ask whether it is one of a union takes a third of the fold."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
 
     Without a login it is the stores that were asked, to call `version` current.
@@ -54,7 +54,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return e.Fence(self.login, self.version, self.deadline, self.boot, self.uptime)
 
 
-class Streak(msgspec.Struct, frozen=True):
+class Streak(msgspec.Struct, frozen=True, gc=False):
     """What a health check saw last, and how often in a row it failed, or saw nothing."""
 
     check: str
@@ -65,7 +65,7 @@ class Streak(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class Rotation(msgspec.Struct, frozen=True, gc=False):
     """One run that moves a credential to another version, as of its last fact."""
 
     id: UUID

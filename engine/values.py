@@ -30,7 +30,7 @@ LABELS = (CURRENT, PENDING, PREVIOUS)
 """The labels of a store; no version may be called so."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """What a clock shows: wall time, and time since boot to tell a jump of the wall clock.
 
     `boot` names the boot that `uptime` counts from; empty where the system does not tell.
@@ -41,7 +41,7 @@ class Moment(msgspec.Struct, frozen=True):
     uptime: Microseconds = Microseconds(0)
 
 
-class Deadline(msgspec.Struct, frozen=True, array_like=True):
+class Deadline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A time to wait for that a jump of the wall clock cannot bring nearer.
 
     Within one boot the monotonic clock must have passed `uptime` as well.

@@ -32,8 +32,7 @@ class SimulatedLog:
         self._recorded: list[Recorded] = []
         self._contents: list[Content] = []
         self._streams: dict[int, list[Fact]] = {}
-        self._rotations: dict[int, list[Rotation]] = {}
-        """What each rotation was after each of its facts, as far as it was asked for."""
+        self._rotations: dict[int, Rotation] = {}
         self._credentials: dict[int, Credential] = {}
 
     def append(self, facts: Sequence[Fact]) -> Sequence[Recorded]:
@@ -65,13 +64,18 @@ class SimulatedLog:
     def rotation_after(self, fact: Fact) -> Rotation:
         """Return a rotation as of one of its facts that stands here.
 
-        What it was after each fact is kept, and folded on from the last one: a stream only grows.
+        What it was when it was asked for last is kept, and folded on from there: a stream only grows.
         """
-        number = fact.originator_id.int
-        kept = self._rotations.setdefault(number, [])
-        for new in self._streams[number][len(kept) : fact.originator_version]:
-            kept.append(rotations.evolve(kept[-1], new) if kept else rotations.start(new))
-        return kept[fact.originator_version - 1]
+        number, version = fact.originator_id.int, fact.originator_version
+        kept = self._rotations.get(number)
+        if kept is not None and kept.version == version:
+            return kept
+        since = kept if kept is not None and kept.version < version else None
+        new = self._streams[number][since.version if since else 0 : version]
+        rotation = rotations.fold(new, since=since)
+        assert rotation is not None, "a fact that stands in the log makes a rotation"
+        self._rotations[number] = rotation
+        return rotation
 
     def credential(self, service: str, environment: str) -> Credential:
         """Return a credential as of now; what it was when it was asked for last is kept, and folded on likewise."""
