@@ -102,7 +102,7 @@ def _open_tags(world: Simulation) -> set[str]:
 
 
 def check_write(world: Simulation, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """I6 and I8, at the moment a write is sent to the target.
+    """I6 and I8, at the moment a write is sent to the target, and I3 before one to the store.
 
     A process that stood still between its last look and the call sends it after the deadline: the target refuses that.
     """

@@ -64,10 +64,12 @@ class Watch:
         if self._calls > CALLS_MAX:
             raise Violation(f"L1: no end after {CALLS_MAX} calls")
         world.faultable[call] += not world.calm
-        check_write(world, call, args, kwargs)
+        is_write = call in WRITES or call in STORE_WRITES
+        if is_write:
+            check_write(world, call, args, kwargs)
         if world.deeds:
             self._do_by_hand(call, world.calls[call])
-        if call in WRITES or call in STORE_WRITES:
+        if is_write:
             self._remember(call)
         fault = None if world.calm else self._fault_at(call, process)
         if fault is not None and fault.kind == "forgotten" and call == "target.retire" and args[0] is None:
