@@ -158,12 +158,18 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
             raise Violation(f"I8: {call} while {other} may still take effect")
 
 
-def check_fact(world: Simulation, rotation: Rotation, body: e.Event) -> None:
-    """I4 of every fact of a rotation, as it is after it, and I5 of what it claims."""
-    if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
-        raise Violation("I4: two rotations are open")
+def check_fact(world: Simulation, before: Rotation | None, rotation: Rotation, body: e.Event) -> None:
+    """I4 where a fact changed the state of its rotation, which is all that it looks at, and I5 of what it claims."""
+    if before is None or before.state is not rotation.state:
+        _check_open(world)
     if type(body) in _CLAIMS and world.clock.quiet and not world.is_misled and not world.is_unseen:
         _check_truth(world, rotation, body)
+
+
+def _check_open(world: Simulation) -> None:
+    """I4: one rotation is open."""
+    if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
+        raise Violation("I4: two rotations are open")
 
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:

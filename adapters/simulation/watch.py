@@ -227,7 +227,7 @@ class Watch:
         world.story.append(f"{name} -> {fact.state}")
         detail = self._detail(body)
         world.trace.append(Step(self.clock.at, Happening.FACT, name, fact.state, call=place, detail=detail))
-        check_fact(world, rotation, body)
+        check_fact(world, before, rotation, body)
 
     def _detail(self, body: e.Event) -> str:
         """Return what is worth knowing of a fact besides its name."""
