@@ -159,8 +159,8 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
 
 
 def check_fact(world: Simulation, before: Rotation | None, rotation: Rotation, body: e.Event) -> None:
-    """I4 where a fact changed the state of its rotation, which is all that it looks at, and I5 of what it claims."""
-    if before is None or before.state is not rotation.state:
+    """I4 of a fact that opens a rotation, since no other makes one open beside another, and I5 of what it claims."""
+    if before is None or before.state in ENDED:
         _check_open(world)
     if type(body) in _CLAIMS and world.clock.quiet and not world.is_misled and not world.is_unseen:
         _check_truth(world, rotation, body)
