@@ -3,6 +3,8 @@
 Rule 1: a `Secret` leaves this type by `reveal()` only; nothing prints, formats, compares or pickles it.
 Rule 2: times inside keyturn are integers of microseconds since 1970-01-01 UTC; only projections and adapters write them
 for people.
+Rule 3: a Struct that is made for every fact is frozen and holds only values, so that nothing in it leads back to it:
+the garbage collector need not follow it (`gc=False`).
 """
 
 from __future__ import annotations
