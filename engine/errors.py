@@ -147,6 +147,20 @@ class IllegalCommand(KeyturnError):
     hint = "keyturn show {rotation_id} tells how it came to be there."
 
 
+class GroupIllegal(KeyturnError):
+    """{command} is not possible while the group {group} is {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn group status {group} tells how each service stands."
+
+
+class GroupOpen(KeyturnError):
+    """The group {group} is already {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn resume drives it on; keyturn group status {group} tells how each service stands."
+
+
 class RotationOpen(KeyturnError):
     """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}{details}."""
 

@@ -25,6 +25,7 @@ from engine.credential_events import (
     VersionDestroyed,
     VersionRetired,
 )
+from engine.group_events import GroupEvent
 from engine.health import CheckResult
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
@@ -380,4 +381,4 @@ CredentialEvent: TypeAlias = (
 )
 """Every event of a Credential."""
 
-Event: TypeAlias = RotationEvent | CredentialEvent | ChannelEvent | CredentialOverdue
+Event: TypeAlias = RotationEvent | CredentialEvent | ChannelEvent | CredentialOverdue | GroupEvent
