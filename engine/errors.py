@@ -189,6 +189,13 @@ class OwnedElsewhere(KeyturnError):
     hint = "Wait for it, or end that process; keyturn resume {rotation_id} then drives it on."
 
 
+class NoSuchGroup(KeyturnError):
+    """The configuration has no group {group!r}.{suggestion}"""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn config show lists the groups."
+
+
 class NoSuchService(KeyturnError):
     """The configuration has no service {service!r}.{suggestion}"""
 

@@ -125,6 +125,12 @@ class Group(msgspec.Struct, frozen=True):
         return next(each for each in self.members if each.service == service)
 
     @property
+    def checks(self) -> tuple[str, ...]:
+        """Return the checks that look after the present step, by name."""
+        reached = {name for step in self.plan.steps[: self.step + 1] for name in step}
+        return tuple(check.name for check in self.plan.checks if check.service in reached)
+
+    @property
     def wanted(self) -> dict[str, str | None]:
         """Return the version that each service goes back to."""
         return {each.service: each.member.before for each in self.members} | dict(self.versions)
@@ -241,7 +247,7 @@ def after_step(group: Group, *, until: Deadline) -> list[GroupEvent]:
 def after_looks(group: Group, *, is_over: bool) -> list[GroupEvent]:
     """Decide what follows from what the checks saw last; nothing where they are to look again."""
     unwell = [each for each in group.looks if each.result not in (CheckResult.PASS, CheckResult.WARN)]
-    if not unwell and {each.check for each in group.looks} >= set(group.plan.checks):
+    if not unwell and {each.check for each in group.looks} >= set(group.checks):
         return [g.StepPassed(group.step)]
     if not is_over or not unwell:
         return []

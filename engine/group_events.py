@@ -72,14 +72,21 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     before: str | None = None
 
 
+class PlannedCheck(msgspec.Struct, frozen=True, array_like=True):
+    """A check of the group by its name, and the service that it looks at."""
+
+    name: str
+    service: str
+
+
 class GroupPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """The policy of one run, frozen into its first event. Times are microseconds."""
 
     steps: tuple[tuple[str, ...], ...]
     """The services, step by step; those of one step are rotated side by side."""
     failure_policy: FailurePolicy = FailurePolicy.ROLLBACK_ALL
-    checks: tuple[str, ...] = ()
-    """What is looked at after each step, by name."""
+    checks: tuple[PlannedCheck, ...] = ()
+    """What is looked at after each step: those of services that were rotated by then."""
     check_timeout: Microseconds = Microseconds(60 * SECOND)
     """How long the checks of a step may take to pass."""
     check_interval: Microseconds = Microseconds(5 * SECOND)

@@ -59,7 +59,7 @@ class Crew(Protocol):
         ...
 
     def look(self, group: Group) -> Mapping[str, Sample]:
-        """Look once with every check of the group's plan, by name."""
+        """Look once with every check of the present step (`Group.checks`), by name."""
         ...
 
 
@@ -170,7 +170,7 @@ class GroupRunner:
     # --- whether all go together ------------------------------------------------------------------------------------
 
     def _check(self, group: Group) -> Sequence[GroupEvent]:
-        if not group.plan.checks:
+        if not group.checks:
             return [g.StepPassed(group.step)]
         clock = self._world.clock
         left = group.due.left(clock.now())

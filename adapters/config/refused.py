@@ -17,13 +17,12 @@ _NOTIFY: Final = "channels stand in `rotation.notifications` of each service"
 _SCHEDULE: Final = "when a rotation is due stands in `schedule` and `ttl`, when it may begin in `windows`"
 _HOOKS: Final = "no programs are run before or after a rotation; run them around `keyturn rotate`"
 _APPROVAL: Final = "nobody is asked for approval; `keyturn plan` shows what would happen"
-_GROUPS: Final = "services are rotated one by one"
+_GROUPS: Final = "groups stand in `service_groups`"
 _METRICS: Final = "metrics are those of the whole installation; they stand in `metrics` at the top"
 _SERVE: Final = "it stands in `metrics.prometheus`"
 _TARGET_TIME: Final = "timeouts stand in `rotation.verification.timeout` and `rotation.attempt_window`"
 
 _TOP: Final = {
-    "service_groups": _GROUPS,
     "rotation_groups": _GROUPS,
     "notifications": _NOTIFY,
     "envs": "variables are handed to programs by `keyturn exec SERVICE --map NAME=password -- COMMAND`",
@@ -76,6 +75,8 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "retry": "how often it is tried is `attempts`",
     },
     schema.Rollback: {"notifications": _NOTIFY},
+    schema.ServiceGroup: {"notifications": _NOTIFY},
+    schema.GroupRotation: {"notifications": _NOTIFY},
     schema.ChannelKeys: {
         "type": "the key that the channel stands under is its kind",
         "enabled": "leave the channel out to have it told nothing",
