@@ -115,7 +115,7 @@ class Group(msgspec.Struct, frozen=True):
     actor: str = ""
     automatic: bool = False
     """It goes back by itself."""
-    versions: tuple[tuple[str, str], ...] = ()
+    versions: tuple[g.Destination, ...] = ()
     """Where services go back to, where that is not the version of before."""
     started_at: Instant = Instant(0)
     ended_at: Instant | None = None
@@ -131,9 +131,14 @@ class Group(msgspec.Struct, frozen=True):
         return tuple(check.name for check in self.plan.checks if check.service in reached)
 
     @property
+    def asked(self) -> dict[str, str]:
+        """Return the versions that a person asked for, by service."""
+        return {each.service: each.version for each in self.versions}
+
+    @property
     def wanted(self) -> dict[str, str | None]:
         """Return the version that each service goes back to."""
-        return {each.service: each.member.before for each in self.members} | dict(self.versions)
+        return {each.service: each.member.before for each in self.members} | self.asked
 
 
 def evolve(group: Group, fact: Fact) -> Group:
@@ -218,7 +223,7 @@ def begin(
     return [g.GroupStarted(run_id, group.name, plan, tuple(members), reason=reason)]
 
 
-def go_back(group: Group, *, reason: str, versions: Sequence[tuple[str, str]] = ()) -> list[GroupEvent]:
+def go_back(group: Group, *, reason: str, versions: Sequence[g.Destination] = ()) -> list[GroupEvent]:
     """Decide on taking the newest run back, or services to the `versions` given; raises `GroupIllegal`."""
     _require(group, "GroupRollbackStarted", "rollback")
     return [g.GroupRollbackStarted(automatic=False, reason=reason, versions=tuple(versions))]

@@ -72,6 +72,13 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     before: str | None = None
 
 
+class Destination(msgspec.Struct, frozen=True, array_like=True):
+    """The version that a service goes back to."""
+
+    service: str
+    version: str
+
+
 class PlannedCheck(msgspec.Struct, frozen=True, array_like=True):
     """A check of the group by its name, and the service that it looks at."""
 
@@ -103,7 +110,7 @@ class GroupStarted(EventStruct, frozen=True, tag="group-started.1"):
     reason: str = ""
 
 
-class MemberBegun(EventStruct, frozen=True, tag="group-member-begun.1"):
+class MemberBegun(EventStruct, frozen=True, tag="member-begun.1"):
     """A service is about to be rotated, or taken back: by the rotation of that id, whether it has begun or not."""
 
     service: str
@@ -111,7 +118,7 @@ class MemberBegun(EventStruct, frozen=True, tag="group-member-begun.1"):
     to: GroupState
 
 
-class MemberEnded(EventStruct, frozen=True, tag="group-member-ended.1"):
+class MemberEnded(EventStruct, frozen=True, tag="member-ended.1"):
     """The rotation of a service came to its end, or to a rest that a person must lead out of."""
 
     service: str
@@ -120,7 +127,7 @@ class MemberEnded(EventStruct, frozen=True, tag="group-member-ended.1"):
     cause: Cause | None = None
 
 
-class StepRotated(EventStruct, frozen=True, tag="group-step-rotated.1"):
+class StepRotated(EventStruct, frozen=True, tag="step-rotated.1"):
     """Every service of the step has ended; the checks have until `until` to pass."""
 
     step: int
@@ -138,7 +145,7 @@ class GroupChecked(EventStruct, frozen=True, tag="group-checked.1"):
     to: GroupState = GroupState.CHECKING
 
 
-class StepPassed(EventStruct, frozen=True, tag="group-step-passed.1"):
+class StepPassed(EventStruct, frozen=True, tag="step-passed.1"):
     """The step is through: the checks passed, or there are none."""
 
     step: int
@@ -167,11 +174,11 @@ class GroupRollbackStarted(EventStruct, frozen=True, tag="group-rollback-started
     automatic: bool
     cause: Cause | None = None
     reason: str = ""
-    versions: tuple[tuple[str, str], ...] = ()
+    versions: tuple[Destination, ...] = ()
     to: GroupState = GroupState.ROLLING_BACK
 
 
-class MemberReturned(EventStruct, frozen=True, tag="group-member-returned.1"):
+class MemberReturned(EventStruct, frozen=True, tag="member-returned.1"):
     """A service is back on the version that it goes to, or never left it."""
 
     service: str

@@ -15,7 +15,7 @@ from uuid import UUID
 from engine import group as groups
 from engine import group_events as g
 from engine.credential_events import Cause
-from engine.errors import Conflict, KeyturnError
+from engine.errors import Conflict, Fenced, KeyturnError
 from engine.facts import Fact
 from engine.group import Group, Standing
 from engine.group_events import GroupEvent, GroupState, MemberOutcome
@@ -158,6 +158,8 @@ class GroupRunner:
                 if rotation.state is State.FAILED and _is_half_done(rotation):
                     rotator.take_back(rotation_id, reason=f"{_reason(group)}: it failed")
                     rotation = rotator.drive(rotation_id)
+            except (Conflict, Fenced):
+                raise  # another process acted: the log is read again before anything is concluded
             except KeyturnError as error:
                 return [_ended(group, standing, MemberOutcome.FAILED, _cause(standing, error))]
             outcome = outcome_of(rotation.state)
@@ -208,7 +210,7 @@ class GroupRunner:
 
     def _way(self, group: Group, standing: Standing) -> _Way:
         world, member = self._world, standing.member
-        asked, wanted = dict(group.versions).get(standing.service), group.wanted[standing.service]
+        asked, wanted = group.asked.get(standing.service), group.wanted[standing.service]
         forward = world.load(standing.rotation_id) if standing.rotation_id else None
         back = world.load(standing.returning) if standing.returning else None
         if back is not None and back.state not in ENDED:
@@ -237,6 +239,8 @@ class GroupRunner:
                         rotation = rotator.drive(standing.rotation_id)
                     case _:
                         rotation = self._led_back(rotator, group, standing)
+            except (Conflict, Fenced):
+                raise  # another process acted: the log is read again before anything is concluded
             except KeyturnError as error:
                 return [g.GroupRollbackFailed(_cause(standing, error))]
             if rotation.state is State.ROLLBACK_FAILED or (rotation.state is State.FAILED and rotation.cause):

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from adapters.cli.ready import require_ready
 from adapters.cli.starting import ready
 from engine import group_events as g
 from engine.credential import Version
+from engine.errors import OwnedElsewhere
 from engine.group import Group
 from engine.group_events import GroupEvent
-from engine.group_runner import Rotator, Task
+from engine.group_runner import Rotator, Task, outcome_of
 from engine.health import Sample, Subject
-from engine.machine import State
+from engine.machine import State, rests
 from engine.operations import Operations
 from engine.policies import is_inconclusive, is_stuck
 from engine.process import Wait
 from engine.rotation import Rotation
-from engine.values import CURRENT, Instant
+from engine.values import CURRENT, SECOND, Instant, Microseconds
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
     from adapters.config.model import Service
+
+_LOOKS_AGAIN: Final = Microseconds(SECOND // 5)
+"""How often it is seen whether another process is through with a rotation."""
 
 
 class Crew:
@@ -132,6 +136,15 @@ class _Rotations(Rotator):
         def enough(rotation: Rotation) -> bool:
             return is_stuck(rotation) or is_inconclusive(rotation)
 
-        rotation = self._session.installation.runner.drive(rotation_id, patience=patient, enough=enough)
+        while True:
+            try:
+                rotation = self._session.installation.runner.drive(rotation_id, patience=patient, enough=enough)
+            except OwnedElsewhere:
+                rotation = self._operations.rotation(rotation_id)
+                is_through = outcome_of(rotation.state) is not None or rests(rotation.state)
+                if not is_through and (self._until is None or clock.now().wall < self._until):
+                    clock.wait(_LOOKS_AGAIN)  # a daemon drives it
+                    continue
+            break
         self._say(f"{rotation.service}: {rotation.state}, rotation {rotation.id}")
         return rotation

@@ -15,7 +15,7 @@ from adapters.cli.refusals import BadInput, NotConfirmed
 from adapters.cli.shared import changing, shared_options, timeout_option
 from engine.errors import ExitCode, NoRestorePoint
 from engine.group import ENDED, Group, Standing, begin, go_back, retry
-from engine.group_events import GroupState, Member
+from engine.group_events import Destination, GroupState, Member
 from engine.group_runner import GroupRunner
 from engine.values import SECOND, Instant, Microseconds
 from projections.restore import AtPosition, ByVersion, parse, position_at, version_current_at
@@ -89,7 +89,7 @@ def rollback(
         raise NoRestorePoint(
             service=name, wanted="the versions of before", why="the group was never rotated", points=""
         )
-    goes_to = {**found.wanted, **dict(versions)}
+    goes_to = found.wanted | {each.service: each.version for each in versions}
     if dry_run:
         for service, version in goes_to.items():
             session.console.out(f"{service}: would go to {version or 'what was there before'}")
@@ -135,7 +135,7 @@ def _member(session: Session, name: str) -> Member:
     return Member(name, service.environment, held.current)
 
 
-def _versions(session: Session, configured: Configured, to: str) -> list[tuple[str, str]]:
+def _versions(session: Session, configured: Configured, to: str) -> list[Destination]:
     """Return the version of each service that was current at an event or a time; raises `NoRestorePoint`."""
     wanted = parse(f"#{to}" if to.isdecimal() else to)
     if isinstance(wanted, ByVersion):
@@ -149,7 +149,7 @@ def _versions(session: Session, configured: Configured, to: str) -> list[tuple[s
         version = version_current_at(facts, credential.id, at)
         if version is None:
             raise NoRestorePoint(service=name, wanted=to, why="it had no version then", points="none")
-        found.append((name, version.id))
+        found.append(Destination(name, version.id))
     return found
 
 

@@ -244,6 +244,8 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     schema.ChannelKeys: "rotation.notifications.KIND",
     schema.Metrics: "metrics",
     schema.Prometheus: "metrics.prometheus",
+    schema.ServiceGroup: "service_groups[]",
+    schema.GroupRotation: "service_groups[].rotation",
 }
 
 

@@ -146,7 +146,7 @@ class GroupBench:
         self.start()
         return self.runner.drive(NAME)
 
-    def roll_back(self, versions: Sequence[tuple[str, str]] = ()) -> Group:
+    def roll_back(self, versions: Sequence[g.Destination] = ()) -> Group:
         """Take the newest run back."""
         runner = self.runner
         group = runner.load(NAME)

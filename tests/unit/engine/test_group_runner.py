@@ -168,7 +168,7 @@ def test_each_service_goes_to_the_version_that_is_asked_for() -> None:
     bench.rotate()
     wanted = {name: bench.current(name) for name in bench.services}
     bench.rotate()
-    group = bench.roll_back([(name, version) for name, version in wanted.items() if version])
+    group = bench.roll_back([g.Destination(name, version) for name, version in wanted.items() if version])
     assert group.state is GroupState.ROLLED_BACK
     assert {name: bench.current(name) for name in bench.services} == wanted
 
