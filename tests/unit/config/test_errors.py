@@ -13,11 +13,13 @@ from adapters.config.refused import REFUSED
 from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
+    GroupRotation,
     Metrics,
     Password,
     Prometheus,
     Rollback,
     Rotation,
+    ServiceGroup,
     ServiceKeys,
     StoreKeys,
     Verification,
@@ -94,6 +96,8 @@ IN_FILE: dict[type[msgspec.Struct], str] = {
     FileKeys: "version: 1\n{key}: {{}}\n",
     Metrics: "version: 1\nmetrics: {{{key}: 1}}\n",
     Prometheus: "version: 1\nmetrics: {{prometheus: {{{key}: 1}}}}\n",
+    ServiceGroup: "version: 1\nservice_groups: [{{name: g, services: [], {key}: 1}}]\n",
+    GroupRotation: "version: 1\nservice_groups: [{{name: g, services: [], rotation: {{{key}: 1}}}}]\n",
     StoreKeys: "version: 1\nsecretStores: {{held: {{type: memory, {key}: 1}}}}\n",
 }
 IN_ROTATION: dict[type[msgspec.Struct], str] = {
@@ -123,7 +127,7 @@ def test_what_this_version_does_not_do_is_refused_by_name(section: type[msgspec.
 
 @pytest.mark.parametrize(
     "key",
-    ["service_groups", "envs", "notifications", "policies", "transforms"],
+    ["rotation_groups", "envs", "notifications", "policies", "transforms"],
 )
 def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
     assert key in REFUSED[FileKeys]
