@@ -32,7 +32,7 @@ from engine.errors import (
     Unavailable,
     Uncertain,
 )
-from engine.health import CheckResult, HealthCheck, Sample, Subject
+from engine.health import CheckResult, HealthCheck, Sample, Subject, Validatable
 from engine.instances import Discovery, Distributor, Instance, Proof, Usage, Witness
 from engine.notices import Notice, NoticeKind, Urgency
 from engine.notifier import Notifier, Outgoing, Pace
@@ -128,6 +128,7 @@ __all__ = [
     "Uncertain",
     "Urgency",
     "Usage",
+    "Validatable",
     "Verification",
     "Witness",
     "__version__",

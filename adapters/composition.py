@@ -104,15 +104,16 @@ def compose(
     spell: Callable[[Instant], str] = str,
     wrap: Wrap = unwrapped,
     before_append: Callable[[], None] | None = None,
+    log: SqliteEventLog | None = None,
 ) -> Installation:
     """Put an installation together. `spell` writes a time for people; `wrap` is for tests.
 
-    `before_append` is called once, before the first fact is appended.
+    `before_append` is called once, before the first fact is appended. `log` is one that is open, of another thread.
 
     Opens the log, which must be there (`establish` makes it), and nothing else: stores and targets are built when they
     are used. Raises the errors of the event store and of the state folder.
     """
-    log = SqliteEventLog(state / LOG_FILE, must_exist=True)
+    log = log or SqliteEventLog(state / LOG_FILE, must_exist=True)
     own_folder(state)
     wiring = Wiring(configuration, state)
     clock = SystemClock()

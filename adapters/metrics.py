@@ -46,6 +46,9 @@ JOB: Final = "keyturn"
 STATUSES: Final = (CheckResult.PASS, CheckResult.WARN, CheckResult.FAIL, CheckResult.UNKNOWN)
 """What a health check may see, in the order of their numbers, which are the exit codes of Nagios."""
 
+HEALTHY: Final = frozenset({CheckResult.PASS, CheckResult.WARN})
+"""What dsops calls healthy; what could not be seen is not."""
+
 PUSH_SECONDS_MAX: Final = 10.0
 """How long a push gateway may take; metrics that come late are worth little, and the next ones hold them all."""
 
@@ -86,7 +89,7 @@ class MetricsCollector:
         found = families(values) | computed
         ordered = [found[metric.name] for metric in m.METRICS]
         if self.configuration.metrics.compat == "dsops":
-            others = aliases(values)
+            others = aliases(values) | computed
             ordered += [others[metric.name] for metric in m.ALIASES]
         return ordered
 
@@ -103,19 +106,24 @@ class MetricsCollector:
 
     def _of_health(self) -> Iterator[Family]:
         """Yield what the configured checks saw last."""
-        wanted = {
-            (service.name, service.environment, check.name)
+        types = {
+            (service.name, service.environment, check.name): check.type
             for service in self.configuration.services.values()
             for check in service.checks
         }
         found: list[Record] = []
-        if wanted:
+        if types:
             catch_up(HEALTH, self.log, self.views)
             with self.views.reading(HEALTH) as rows:
-                found = [each for each in records(rows) if (each.service, each.environment, each.check) in wanted]
+                found = [each for each in records(rows) if (each.service, each.environment, each.check) in types]
         names = {(each.service, each.environment, each.check): each for each in found}
+        healthy: dict[Labels, float] = {}
+        for labels, each in names.items():
+            series, is_healthy = (each.service, types[labels]), each.last.result in HEALTHY
+            healthy[series] = min(healthy.get(series, 1), int(is_healthy))
         yield Family(m.CHECK, {labels: STATUSES.index(each.last.result) for labels, each in names.items()})
         yield Family(m.CHECK_DURATION, {labels: each.duration / SECOND for labels, each in names.items()})
+        yield Family(m.DSOPS_CHECK, healthy)
 
 
 def registry(collector: MetricsCollector) -> CollectorRegistry:

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock
 from typing import Final
 from uuid import UUID
 from zlib import crc32
 
 import msgspec
 
+from adapters.renewing import RENEWER
 from adapters.system import StateFolderUnusable, SystemClock, process_name
 from engine.errors import ExitCode, Fenced, KeyturnError, OwnedElsewhere
 from engine.ports import Clock
@@ -122,7 +123,7 @@ class FileOwnership:
 
 
 class _Hold:
-    """One rotation that is held: its file, and the thread that renews the lease. Made under the guard."""
+    """One rotation that is held: its file, with a lease that another thread renews. Made under the guard."""
 
     def __init__(self, path: Path, rotation_id: UUID, owner: str, lease: Microseconds, clock: Clock) -> None:
         self._path = path
@@ -134,10 +135,8 @@ class _Hold:
         self._until = Microseconds(0)
         """When the lease in the file has run out; never later than what stands there."""
         self._writing = Lock()
-        self._over = Event()
         self._descriptor = self._put_in_place()
-        self._thread = Thread(target=self._renew, name=f"lease of {rotation_id}", daemon=True)
-        self._thread.start()
+        self._renewal = RENEWER.add(self._lease / 4 / SECOND, self._renew)
 
     def check(self) -> None:
         """Raise `Fenced` where another process took over, `HoldLost` where the lease ran out and cannot be renewed.
@@ -162,8 +161,7 @@ class _Hold:
     def end(self) -> None:
         """Let go: the file goes if it is still the one under its name, and the lock in any case."""
         if os.getpid() == self._process:
-            self._over.set()
-            self._thread.join()
+            RENEWER.remove(self._renewal)
             # A file that stays is no harm: nobody has it locked, so that it is taken at once.
             with suppress(OSError, StateFolderUnusable):
                 self._remove()
@@ -205,11 +203,10 @@ class _Hold:
             raise StateFolderUnusable(path=self._path, why="its file system shows another file than the one put there")
 
     def _renew(self) -> None:
-        """Renew four times in the length of a lease, until it is over or was lost."""
-        while not self._over.wait(self._lease / 4 / SECOND):
-            # What cannot be written (a full disk) runs out, and `check` says why.
-            with suppress(OSError):
-                self._write(unless_run_out=True)
+        """Renew the lease, four times in its length; one that was lost is not renewed."""
+        # What cannot be written (a full disk) runs out, and `check` says why.
+        with suppress(OSError):
+            self._write(unless_run_out=True)
 
     def _write(self, *, unless_run_out: bool = False) -> None:
         """Write a lease from now on. The time is taken first: standing still in here makes it shorter, never longer."""

@@ -78,17 +78,19 @@ def answer(state: str, config: str) -> list[dict[str, Any]] | None:
     """Return the services of `keyturn.status/1`; None where the log must be read, or the configuration.
 
     That is so where the view is behind the log, is of another log or schema, where the configuration file was
-    touched since it was read last, where a service was rotated since it was told when it is due, and where anything is
-    not as it should be.
+    touched since it was read last, where a service was rotated since it was told when it is due, where a critical
+    notice reached nobody (the configuration tells whether somebody should have heard), and where anything is not as it
+    should be.
     """
     try:
         mark = stamp(config)
-        reached, configured, entries, unheard = _view(os.path.join(state, VIEWS_FILE), mark)
-        if not configured or reached != _head(os.path.join(state, LOG_FILE)) or _is_late(entries, configured):
+        reached, configured, entries, missed = _view(os.path.join(state, VIEWS_FILE), mark)
+        head = _head(os.path.join(state, LOG_FILE))
+        if missed or not configured or reached != head or _is_late(entries, configured):
             return None
     except (OSError, sqlite3.Error, ValueError):
         return None
-    return assembled(entries, configured, unheard)
+    return assembled(entries, configured, {})
 
 
 def _is_late(

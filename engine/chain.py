@@ -20,7 +20,7 @@ import msgspec
 GENESIS: Final = sha256(b"keyturn event log 1").digest()
 """What the first event is chained to."""
 
-_INTEGER: Final = struct.Struct(">Iq").pack
+_NUMBER_AND_LENGTH: Final = struct.Struct(">IqI").pack
 _LENGTH: Final = struct.Struct(">I").pack
 
 _REMOVED_MAX: Final = 1_000
@@ -109,11 +109,9 @@ def chained(previous: bytes, position: int, content: Content) -> bytes:
     parts = (
         b"\x00",
         previous,
-        _INTEGER(8, position),
-        _LENGTH(len(originator_id)),
+        _NUMBER_AND_LENGTH(8, position, len(originator_id)),
         originator_id,
-        _INTEGER(8, version),
-        _LENGTH(len(tag)),
+        _NUMBER_AND_LENGTH(8, version, len(tag)),
         tag,
         _LENGTH(len(state)),
         state,

@@ -21,14 +21,14 @@ _NAMESPACE: Final = UUID("5f7b6a86-2d0c-4a57-9a55-0f2f6a9d3c11")
 """Made once for keyturn; the id of a credential follows from its name."""
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One version that the log knows: its id and who logs in with it."""
 
     id: str
     login: str
 
 
-class Credential(msgspec.Struct, frozen=True):
+class Credential(msgspec.Struct, frozen=True, gc=False):
     """One service in one environment, as of the last fact."""
 
     id: UUID

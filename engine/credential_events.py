@@ -17,7 +17,7 @@ LATENESS_MAX: Final = Microseconds(30 * SECOND)
 """How long after its record a login may be tried: a slow disk, a process that stood still for less than a lease."""
 
 
-class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why something went wrong: at which step, of which kind, in redacted words, and what to do."""
 
     step: str
@@ -26,7 +26,7 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
-class Fence(msgspec.Struct, frozen=True, array_like=True):
+class Fence(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An attempt without a definite answer: `version` may become valid on `login` until `until`.
 
     Without a login it is what the stores call current that may still change.
@@ -44,7 +44,7 @@ class Fence(msgspec.Struct, frozen=True, array_like=True):
         return Deadline(self.until, self.boot, self.uptime)
 
 
-class LoginUse(msgspec.Struct, frozen=True, array_like=True):
+class LoginUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A login that may have been refused, and when."""
 
     login: str
@@ -58,7 +58,7 @@ class LoginUse(msgspec.Struct, frozen=True, array_like=True):
         return Deadline(Instant(self.at + after), self.boot, Microseconds(self.uptime + after))
 
 
-class EventStruct(msgspec.Struct, frozen=True, omit_defaults=True):
+class EventStruct(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What all events share: frozen, and defaults are not stored."""
 
 

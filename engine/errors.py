@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from enum import IntEnum
+from functools import cache
 from typing import ClassVar
 
 
@@ -24,6 +25,12 @@ class ExitCode(IntEnum):
     RESTING = 7
     STILL_RUNNING = 8
     INTERRUPTED = 130
+
+
+@cache
+def _first_paragraph(docstring: str) -> str:
+    """Return the first paragraph in one line; kept, because to find it takes longer than to fill it."""
+    return inspect.cleandoc(docstring).split("\n\n")[0].replace("\n", " ")
 
 
 class KeyturnError(Exception):
@@ -43,8 +50,7 @@ class KeyturnError(Exception):
     @property
     def message(self) -> str:
         """One or two sentences: what is wrong, and where."""
-        template = inspect.cleandoc(type(self).__doc__ or type(self).__name__)
-        return template.split("\n\n")[0].replace("\n", " ").format(**self.fields)
+        return _first_paragraph(type(self).__doc__ or type(self).__name__).format(**self.fields)
 
     @property
     def advice(self) -> str:
@@ -141,6 +147,20 @@ class IllegalCommand(KeyturnError):
     hint = "keyturn show {rotation_id} tells how it came to be there."
 
 
+class GroupIllegal(KeyturnError):
+    """{command} is not possible while the group {group} is {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn group status {group} tells how each service stands."
+
+
+class GroupOpen(KeyturnError):
+    """The group {group} is already {state}."""
+
+    exit_code = ExitCode.REFUSED
+    hint = "keyturn resume drives it on; keyturn group status {group} tells how each service stands."
+
+
 class RotationOpen(KeyturnError):
     """{service} ({environment}) already has an open rotation, {rotation_id}, which is {state}{details}."""
 
@@ -167,6 +187,13 @@ class OwnedElsewhere(KeyturnError):
 
     exit_code = ExitCode.REFUSED
     hint = "Wait for it, or end that process; keyturn resume {rotation_id} then drives it on."
+
+
+class NoSuchGroup(KeyturnError):
+    """The configuration has no group {group!r}.{suggestion}"""
+
+    exit_code = ExitCode.USAGE
+    hint = "keyturn config show lists the groups."
 
 
 class NoSuchService(KeyturnError):

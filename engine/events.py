@@ -25,6 +25,7 @@ from engine.credential_events import (
     VersionDestroyed,
     VersionRetired,
 )
+from engine.group_events import GroupEvent
 from engine.health import CheckResult
 from engine.plan import Kind, Plan
 from engine.values import Deadline, Instant, Microseconds
@@ -220,6 +221,8 @@ class EffectPostponed(EventStruct, frozen=True, tag="effect-postponed.1"):
     not_before: Instant
     boot: str = ""
     uptime: Microseconds = Microseconds(0)
+    early: bool = False
+    """The target may not show the change yet, so that it counts as no failure."""
 
     @property
     def limit(self) -> Deadline:
@@ -277,6 +280,8 @@ class VerificationFailed(EventStruct, frozen=True, tag="verification-failed.1"):
     not_before: Instant
     boot: str = ""
     uptime: Microseconds = Microseconds(0)
+    early: bool = False
+    """The target may not show the change yet, so that it counts as no failure."""
 
     @property
     def limit(self) -> Deadline:
@@ -376,4 +381,4 @@ CredentialEvent: TypeAlias = (
 )
 """Every event of a Credential."""
 
-Event: TypeAlias = RotationEvent | CredentialEvent | ChannelEvent | CredentialOverdue
+Event: TypeAlias = RotationEvent | CredentialEvent | ChannelEvent | CredentialOverdue | GroupEvent

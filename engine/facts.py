@@ -20,7 +20,7 @@ from engine.plan import Kind, Plan
 from engine.values import Instant
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """An event in its place: of which aggregate, the how-manieth, when, and on whose account.
 
     `state` is the state that the rotation is in after it; None for the facts of a credential.
@@ -34,7 +34,7 @@ class Fact(msgspec.Struct, frozen=True):
     state: State | None = None
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """A fact with its position in the whole log (from 1, without gaps) and the chained hash."""
 
     position: int
@@ -72,7 +72,7 @@ UPCASTERS: Final[dict[type, Callable[[Any], Event]]] = {RotationStarted1: _start
 """A class of a retired tag, and how it becomes the class of today."""
 
 
-class _Stored(msgspec.Struct, frozen=True, array_like=True):
+class _Stored(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the state column of the log holds, as msgpack."""
 
     at: Instant

@@ -6,6 +6,7 @@ Rule 2: what could not be seen is unknown, never fine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
@@ -71,4 +72,13 @@ class HealthCheck(Protocol):
 
     def look(self, subject: Subject) -> Sample:
         """Look once, within the timeout it was configured with; never raises the three outcomes."""
+        ...
+
+
+@runtime_checkable
+class Validatable(Protocol):
+    """A check that can tell, without looking, what would keep it from doing so."""
+
+    def validate(self) -> Mapping[str, str]:
+        """Return what is wrong, by the option that it is about; empty where nothing is. Never raises."""
         ...

@@ -103,8 +103,9 @@ class Operations:
         imported: bool = False,
         to: Version | None = None,
         alone: bool = False,
+        rotation_id: UUID | None = None,
     ) -> UUID:
-        """Record that a rotation begins, forward or back `to` an earlier version; return its id.
+        """Record that a rotation begins, forward or back `to` an earlier version; return its id: the one given, if any.
 
         `to` may be what the stores call current: it is then seen to work, or set again, and published again. `alone`
         where what they call current was seen not to work: then it is nothing to go back to.
@@ -123,7 +124,7 @@ class Operations:
             imported=imported,
             to=to,
         )
-        rotation_id = self._world.ids.new()
+        rotation_id = rotation_id or self._world.ids.new()
         self._open(command, credential, rotation_id, 0, alone=alone)
         return rotation_id
 
@@ -273,8 +274,9 @@ class Operations:
         logins: tuple[str, ...],
         reason: str = "",
         points: str = "",
+        rotation_id: UUID | None = None,
     ) -> UUID:
-        """Begin a rotation of kind `rollback` to `version`; return its id.
+        """Begin a rotation of kind `rollback` to `version`; return its id: the one given, if any.
 
         Raises `NoRestorePoint` where no store holds a usable value of it any more, or the target cannot be
         set back to a known value; `points` names what could be reached.
@@ -284,7 +286,7 @@ class Operations:
         refusal = unreachable(value, settable=plan.settable)
         if refusal:
             raise NoRestorePoint(service=service, wanted=version.id, why=refusal, points=points or "none")
-        return self.start(service, environment, plan, logins=logins, reason=reason, to=version)
+        return self.start(service, environment, plan, logins=logins, reason=reason, to=version, rotation_id=rotation_id)
 
     def go_back(self, rotation_id: UUID, *, command: str, reason: str = "") -> None:
         """Record that an open or failed rotation goes back; raises `IllegalCommand`."""

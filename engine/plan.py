@@ -73,6 +73,8 @@ class Plan(msgspec.Struct, frozen=True):
     issues_value: bool = False
     settable: bool = True
     login_budget: LoginBudget | None = None
+    propagation: Microseconds = Microseconds(0)
+    """How long after a change the target may still answer as before it: what it shows until then is no failure."""
     grace: Microseconds = Microseconds(0)
     attempt_window: Microseconds = Microseconds(5 * SECOND)
     """From the record of an attempt to the time after which it cannot take effect any more."""

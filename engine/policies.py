@@ -10,7 +10,7 @@ from typing import Final
 
 from engine import events as e
 from engine.credential import Credential
-from engine.errors import PortError, Rejected
+from engine.errors import PortError, Rejected, Unavailable
 from engine.events import Cause, RotationEvent
 from engine.health import CheckResult
 from engine.machine import State
@@ -61,11 +61,26 @@ def cause_of(effect: Effect, error: PortError) -> Cause:
     return Cause(step=effect.value, kind=error.kind, message=error.message, hint=error.advice)
 
 
+_SHOWN_LATE: Final = frozenset({Effect.RETIRE, Effect.VERIFY_ROLLBACK})
+"""The effects that see a change that was made before; verifying is judged by `judge`."""
+
+
+def is_early(rotation: Rotation, *, now: Moment) -> bool:
+    """Tell whether the target may still answer as before the change that led to this state.
+
+    A clock that was set back tells nothing; what is seen then counts, and the worst that follows is going back.
+    """
+    return 0 <= now.wall - rotation.entered_at < rotation.plan.propagation
+
+
 def after_failure(
     rotation: Rotation, effect: Effect, error: PortError, *, now: Moment, jitter: float
 ) -> list[RotationEvent]:
     """Decide what follows when an effect had no success: another try later, or giving up."""
     cause = cause_of(effect, error)
+    if effect in _SHOWN_LATE and isinstance(error, Unavailable) and is_early(rotation, now=now):
+        later = deadline_after(now, delay(rotation.plan, 1, jitter=jitter))
+        return [e.EffectPostponed(cause, later.wall, later.boot, later.uptime, early=True)]
     tries = rotation.failures + 1
     final = isinstance(error, Rejected) or tries >= _tries_max(rotation, effect)
     if final and effect is not Effect.RETIRE:  # behind the point of no return the only way is forward
@@ -105,6 +120,9 @@ def judge(rotation: Rotation, seen: Verification, *, now: Moment, jitter: float)
     refused = seen.candidate is Probe.REFUSED
     undiscriminating = seen.control in (Probe.ACCEPTED, Probe.UNUSABLE)
     cause = Cause(Effect.VERIFY.value, *trouble)
+    if refused and is_early(rotation, now=now):
+        later = deadline_after(now, delay(rotation.plan, 1, jitter=jitter))
+        return [e.VerificationFailed(cause, refused, later.wall, later.boot, later.uptime, early=True)]
     tries = rotation.failures + 1
     later = deadline_after(now, delay(rotation.plan, tries, jitter=jitter))
     failed = e.VerificationFailed(cause, refused, later.wall, later.boot, later.uptime)

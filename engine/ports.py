@@ -44,6 +44,8 @@ class TargetCapabilities(msgspec.Struct, frozen=True):
     retry: RetryClass = RetryClass.IDEMPOTENT
     login_budget: LoginBudget | None = None
     """None where the target does not lock a login after wrong tries."""
+    propagation: Microseconds = Microseconds(0)
+    """How long after a change a login may still be answered as before it; 0 where a change shows at once."""
 
 
 class Sighting(msgspec.Struct, frozen=True):

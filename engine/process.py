@@ -102,7 +102,7 @@ def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
 def _before_looking(rotation: Rotation, now: Moment) -> Wait | None:
     """Where a repeat is not harmless, what a lost attempt did is judged when it can do nothing more."""
     attempt = rotation.in_doubt
-    left = attempt.limit.left(now) if attempt else 0
+    left = attempt.limit.later(rotation.plan.propagation).left(now) if attempt else 0
     if not left or (rotation.plan.retry is RetryClass.IDEMPOTENT and not rotation.plan.issues_value):
         return None
     return Wait(Instant(now.wall + left), "an attempt without an answer may still take effect")

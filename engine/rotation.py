@@ -23,9 +23,10 @@ from engine.values import Deadline, Instant, Microseconds
 _REMARKS: Final = frozenset(get_args(e.Remark))
 _STATE_CHANGES: Final = frozenset(get_args(e.StateChange))
 """An event is looked up by its class: to ask whether it is one of a union takes a third of the fold."""
+_AT_ONCE: Final = Deadline(Instant(0))
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
 
     Without a login it is the stores that were asked, to call `version` current.
@@ -54,7 +55,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return e.Fence(self.login, self.version, self.deadline, self.boot, self.uptime)
 
 
-class Streak(msgspec.Struct, frozen=True):
+class Streak(msgspec.Struct, frozen=True, gc=False):
     """What a health check saw last, and how often in a row it failed, or saw nothing."""
 
     check: str
@@ -65,7 +66,7 @@ class Streak(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class Rotation(msgspec.Struct, frozen=True, gc=False):
     """One run that moves a credential to another version, as of its last fact."""
 
     id: UUID
@@ -105,7 +106,7 @@ class Rotation(msgspec.Struct, frozen=True):
     failures: int = 0
     """Tries without success since the state was entered."""
     refusals: int = 0
-    postponed: Deadline = Deadline(Instant(0))
+    postponed: Deadline = _AT_ONCE
     """When the next try may be."""
     pausing: bool = False
     """A person wants it to rest when the candidate is verified."""
@@ -125,7 +126,7 @@ class Rotation(msgspec.Struct, frozen=True):
     waves: int = 0
     monitoring: Deadline | None = None
     """Until when the checks after promotion are to pass; None before they began."""
-    sampled: Deadline = Deadline(Instant(0))
+    sampled: Deadline = _AT_ONCE
     """When the checks are to look again."""
     health: tuple[Streak, ...] = ()
     """What each check saw since the state was entered."""
@@ -240,9 +241,9 @@ def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
         entered_at=fact.at,
         failures=0,
         refusals=0,
-        postponed=Deadline(Instant(0)),
+        postponed=_AT_ONCE,
         published=(),
-        sampled=Deadline(Instant(0)),
+        sampled=_AT_ONCE,
         health=(),
         promotable=rotation.promotable or state is State.PROMOTING,
     )
@@ -250,8 +251,19 @@ def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
 
 
 def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
-    """Fold what an event that changed the state carries."""
+    """Fold what an event that changed the state carries; the events of every rotation are looked for first."""
     match body:
+        case (
+            e.CandidateVerified()
+            | e.WaveDistributed()
+            | e.RolloutCompleted()
+            | e.Promoted()
+            | e.GraceEnded()
+            | e.RotationStarted()
+            | e.CandidateReserved()
+            | e.RolloutResumed()
+        ):
+            return rotation
         case e.CandidateStaged():
             return replace(rotation, fingerprint=body.fingerprint, vacant=body.vacant)
         case e.CandidateApplied():
@@ -275,24 +287,15 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             return replace(rotation, pausing=False)
         case e.PreviousRetired() | e.RollbackAbandoned() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
-        case (
-            e.RotationStarted()
-            | e.CandidateReserved()
-            | e.CandidateVerified()
-            | e.WaveDistributed()
-            | e.RolloutResumed()
-            | e.RolloutCompleted()
-            | e.Promoted()
-            | e.GraceEnded()
-        ):
-            return rotation
         case _:
             assert_never(body)
 
 
 def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
-    """Fold a fact that left the state as it was."""
+    """Fold a fact that left the state as it was; attempts are the most of them, and are looked for first."""
     match body:
+        case e.AttemptStarted() | e.AttemptClosed() | e.AttemptSettled() | e.OrphanRevoked():
+            return _attempted(rotation, body)
         case e.RotationRequested():
             return rotation  # its first fact, which `start` folds
         case e.PauseRequested():
@@ -300,19 +303,19 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
         case e.OwnerChanged():
             return replace(rotation, owner=body.owner, epoch=body.epoch)
         case e.EffectPostponed():
-            return replace(rotation, failures=rotation.failures + 1, postponed=body.limit, cause=body.cause)
+            counts = not body.early
+            return replace(rotation, failures=rotation.failures + counts, postponed=body.limit, cause=body.cause)
         case e.VerificationFailed():
+            counts = not body.early
             return replace(
                 rotation,
-                failures=rotation.failures + 1,
-                refusals=rotation.refusals + body.refused,
+                failures=rotation.failures + counts,
+                refusals=rotation.refusals + (body.refused and counts),
                 postponed=body.limit,
                 cause=body.cause,
             )
         case e.PreviousCaptured():
             return replace(rotation, previous=body.version, previous_login=body.login, captured=True)
-        case e.AttemptStarted() | e.AttemptClosed() | e.AttemptSettled() | e.OrphanRevoked():
-            return _attempted(rotation, body)
         case e.LoginTried():
             return replace(rotation, tries=(*rotation.tries, e.LoginUse(body.login, at, body.boot, body.uptime)))
         case e.MonitoringStarted() | e.HealthSampled():

@@ -3,6 +3,8 @@
 Rule 1: a `Secret` leaves this type by `reveal()` only; nothing prints, formats, compares or pickles it.
 Rule 2: times inside keyturn are integers of microseconds since 1970-01-01 UTC; only projections and adapters write them
 for people.
+Rule 3: a Struct that is made for every fact is frozen and holds only values, so that nothing in it leads back to it:
+the garbage collector need not follow it (`gc=False`).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LABELS = (CURRENT, PENDING, PREVIOUS)
 """The labels of a store; no version may be called so."""
 
 
-class Moment(msgspec.Struct, frozen=True):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """What a clock shows: wall time, and time since boot to tell a jump of the wall clock.
 
     `boot` names the boot that `uptime` counts from; empty where the system does not tell.
@@ -41,7 +43,7 @@ class Moment(msgspec.Struct, frozen=True):
     uptime: Microseconds = Microseconds(0)
 
 
-class Deadline(msgspec.Struct, frozen=True, array_like=True):
+class Deadline(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A time to wait for that a jump of the wall clock cannot bring nearer.
 
     Within one boot the monotonic clock must have passed `uptime` as well.
@@ -66,6 +68,10 @@ class Deadline(msgspec.Struct, frozen=True, array_like=True):
         if self.boot and self.boot == now.boot:
             return Microseconds(max(self.uptime - now.uptime, 0))
         return Microseconds(max(self.wall - now.wall, 0))
+
+    def later(self, duration: Microseconds) -> Deadline:
+        """Return the deadline that lies `duration` after this one."""
+        return Deadline(Instant(self.wall + duration), self.boot, Microseconds(self.uptime + duration))
 
 
 def deadline_after(now: Moment, duration: Microseconds) -> Deadline:

@@ -36,6 +36,9 @@ OF_CREDENTIAL: Final = frozenset(get_args(e.CredentialEvent))
 ASIDE: Final = frozenset(get_args(e.Event)) - OF_CREDENTIAL - frozenset(get_args(e.RotationEvent))
 """The events that are neither of a credential nor of a rotation, as those of channels; they change no standing."""
 
+RESCHEDULING: Final = (e.Promoted, e.PreviousRestored)
+"""The events that change when a credential was rotated last (`Standing.last_rotated_at`)."""
+
 identity: Final = lru_cache(maxsize=10_000)(credential_id)
 """`credential_id`, remembered: computing it costs as much as folding two facts."""
 
@@ -268,8 +271,7 @@ def _moved(standing: Standing, fact: Fact) -> Standing:
     after = rotations.evolve(standing.rotation, fact)
     if isinstance(fact.body, e.PreviousCaptured):
         return replace(standing, rotation=after, captured=(*standing.captured, fact.body.version))
-    if isinstance(fact.body, e.Promoted):
-        return replace(standing, rotation=after, last_rotated_at=fact.at)
-    if isinstance(fact.body, e.PreviousRestored):
-        return replace(standing, rotation=after, last_rotated_at=standing.rotated_before)
+    if isinstance(fact.body, RESCHEDULING):
+        at = fact.at if isinstance(fact.body, e.Promoted) else standing.rotated_before
+        return replace(standing, rotation=after, last_rotated_at=at)
     return replace(standing, rotation=after)

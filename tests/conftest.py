@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 
 from adapters.demo import servers
 from engine.values import Secret
+from tests.mariadb_server import MariadbServer, find_mariadb
+from tests.mariadb_server import mariadb_server as run_mariadb
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,6 +66,17 @@ def redis_server() -> Iterator[servers.RedisServer]:
     except servers.ServerMissing as error:
         without_server(error)
     with servers.redis_server(aclfile=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariadbServer]:
+    """A MariaDB that writes every statement to its general log, and every change to its binary log."""
+    try:
+        find_mariadb()
+    except servers.ServerMissing as error:
+        without_server(error)
+    with run_mariadb() as server:
         yield server
 
 

@@ -38,6 +38,7 @@ COMMANDS = {
         "serve:serve",
         "Run until stopped: begin rotations that are due, drive open ones, watch their health, and tell people.",
     ),
+    "group": ("group:group", "Rotate groups of services together, take them back, and see how they stand."),
     "health": ("health:health", "Run the health checks of a service now, and show what they saw before."),
     "discover": ("instances:discover", "List the instances of a service, and the wave that each would be in."),
     "notify": ("notify:notify", "Try channels of notifications, and see what they were sent."),

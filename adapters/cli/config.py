@@ -10,6 +10,7 @@ from adapters.cli.shared import shared_options
 from adapters.config.problems import ConfigInvalid, Problem, dotted
 from adapters.registry import MissingDriver
 from engine.errors import ExitCode, StrategyImpossible
+from engine.health import Validatable
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -28,7 +29,7 @@ def check(session: Session) -> ExitCode:
     """Check everything at once; list every problem with its line and its key."""
     try:
         told, muted = _channels(session)
-        problems, notes = [*_impossible(session), *told], (*session.configuration.problems, *muted)
+        problems, notes = [*_impossible(session), *_blind(session), *told], (*session.configuration.problems, *muted)
     except ConfigInvalid as invalid:
         problems, notes = list(invalid.problems), ()
     console = session.console
@@ -61,6 +62,20 @@ def _impossible(session: Session) -> list[Problem]:
             below = error.fields.get("key")
             key = f"services.{service.name}.{below}" if below else f"services.{service.name}"
             found.append(Problem(file, 1, 1, key, error.message, error.advice))
+    return found
+
+
+def _blind(session: Session) -> list[Problem]:
+    """Return what would keep the health checks from looking, as a script that is not there; nothing is looked at."""
+    file, found = str(session.config_path), list[Problem]()
+    for service in session.configuration.services.values():
+        try:
+            built = session.wiring.checks(service.name)
+        except MissingDriver:
+            continue  # it is told of the service
+        for entry, check in zip(service.checks, built, strict=True):
+            wrong = check.validate() if isinstance(check, Validatable) else {}
+            found += [Problem(file, 1, 1, dotted((*entry.path, key)), f"{text}.") for key, text in wrong.items()]
     return found
 
 

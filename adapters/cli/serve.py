@@ -80,6 +80,7 @@ def serve(session: Session, *, listen: str, workers: int) -> ExitCode:
         metrics=partial(_metrics, session) if shown.enabled else None,
         ticked=lambda: daemon.ticked,
         now=lambda: SystemClock().now().wall,
+        late=daemon.late.percentile,
         path=shown.path,
     )
     views = Thread(target=_follow_views, args=(session, ended), name="views", daemon=True)
@@ -148,7 +149,7 @@ class Worker:
         try:
             if not isinstance(next_effect(rotation, clock.now()), Wait):
                 require_ready(installation, rotation.service, rotation.environment, rotation.plan)
-            rotation = installation.runner.drive(rotation_id, enough=_needs_a_rest)
+                rotation = installation.runner.drive(rotation_id, enough=_needs_a_rest)
         except OwnedElsewhere:
             return Instant(clock.now().wall + _BUSY_ELSEWHERE)
         if rotation.state is not before:

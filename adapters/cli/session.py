@@ -132,6 +132,7 @@ class Session:
                 spell=to_text,
                 wrap=self._wrap or unwrapped,
                 before_append=self.start_notifying if self._has_channels else None,
+                log=self._log,
             )
             self._installation.observers.append(self._note)
         return self._installation
@@ -214,12 +215,16 @@ class Session:
             self.console.say("keyturn: notifications are still on their way: keyturn notify outbox")
 
     def twin(self) -> Session:
-        """Return a session of the same options for another thread; notifications stay with this one."""
+        """Return a session of the same options for another thread; notifications stay with this one.
+
+        Both append through one log, so that what they append at the same time is synced once.
+        """
         other = Session(self.reported, wrap=self._wrap)
         other.console = self.console
         for name in ("given_config", "given_state", "given_actor"):
             setattr(other, name, getattr(self, name))
         other._configuration, other.config_mark, other._has_twin = self.configuration, self.config_mark, True
+        other._log = self.log
         return other
 
     @property

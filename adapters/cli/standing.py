@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from adapters.cli.session import Session
 
-_CONFIG_BYTES_MAX = 1 << 20
+_CONFIG_CHARACTERS_MAX = 8 << 20
+"""What is longer is read as YAML, which says what is wrong with it."""
 _HIDING = ("state", "---", "{", "&", "*", "!", "%")
 """How a line may begin that names the state folder, or hides that it does; what is simple is answered quickly."""
 
@@ -76,8 +77,10 @@ def _state(session: Session) -> str | None:
         return None if "://" in given or given.startswith("~") else given
     try:
         with open(session.given_config_path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - no pathlib
-            text = file.read(_CONFIG_BYTES_MAX)
+            text = file.read(_CONFIG_CHARACTERS_MAX + 1)
     except OSError:
+        return None
+    if len(text) > _CONFIG_CHARACTERS_MAX:
         return None
     for line in text.splitlines():
         if line.lstrip("\t '\"?").startswith(_HIDING):
@@ -101,4 +104,6 @@ def _from_the_log(session: Session) -> list[dict[str, Any]]:
         named = configured(session, entries)
         views.remember(session.config_path, named, mark=session.config_mark)
         unheard = views.unheard()
-    return quick_status.assembled(entries, named, unheard)
+    services = session.configuration.services.values()
+    told = {f"{each.environment}/{each.name}" for each in services if each.channels}
+    return quick_status.assembled(entries, named, {name: unheard[name] for name in unheard if name in told})

@@ -9,14 +9,15 @@ from adapters.quick_status import VIEWS_FILE
 from adapters.schedule import due_at
 from adapters.views import SqliteViews
 from engine.values import Instant
-from projections.feed import catch_up
+from projections.feed import BATCH, catch_up
 from projections.health import HEALTH
 from projections.history import HISTORY
 from projections.notifications.outbox import OUTBOX
-from projections.status import STATUS, documents
+from projections.status import RESCHEDULING, STATUS, documents
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
+    from engine.ports import EventLog
 
 
 def open_views(session: Session) -> SqliteViews:
@@ -60,10 +61,21 @@ def follow(session: Session) -> None:
             before = page.tracking.position
         told = (OUTBOX,) if any(service.channels for service in session.configuration.services.values()) else ()
         looked = (HEALTH,) if any(service.checks for service in session.configuration.services.values()) else ()
-        # Whoever brings the status up tells when services are due; a daemon that looks every second need not repeat it.
-        if catch_up(STATUS, session.log, views) != before:
+        reached = catch_up(STATUS, session.log, views)
+        # Whoever brings the status up tells when services are due: all of them, so only where that has changed.
+        if _is_rescheduled(session.log, before, reached):
             with views.reading(STATUS) as rows:
                 entries = documents(rows)
             views.remember(session.config_path, configured(session, entries), mark=session.config_mark)
         for projection in (HISTORY, *told, *looked):
             catch_up(projection, session.log, views)
+
+
+def _is_rescheduled(log: EventLog, after: int, until: int) -> bool:
+    """Tell whether a fact between two positions changes when a service was rotated last, and so when it is due."""
+    while after < until:
+        facts = log.after(after, limit=min(until - after, BATCH))
+        if any(isinstance(recorded.fact.body, RESCHEDULING) for recorded in facts):
+            return True
+        after = facts[-1].position
+    return False

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.config.model import Check, Configuration, Publication, Service, plain_options, references
+from adapters.config.model import Check, Configuration, Group, Publication, Service, plain_options, references
 from adapters.config.planning import plan_for
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, dotted
 from adapters.config.references import ReferenceReader
@@ -37,7 +37,7 @@ from engine.adapter import (
     StoreContext,
     TargetContext,
 )
-from engine.errors import NoSuchService, PortError, Rejected
+from engine.errors import NoSuchGroup, NoSuchService, PortError, Rejected
 from engine.health import HealthCheck
 from engine.instances import Discovery, Distributor
 from engine.passwords import PasswordRule
@@ -183,6 +183,19 @@ class Wiring:
         if service not in self._checks:
             self._checks[service] = [self._check(self.service(service), each) for each in self.service(service).checks]
         return self._checks[service]
+
+    def group(self, name: str) -> Group:
+        """Return a service group; raises `NoSuchGroup`."""
+        known = self.configuration.groups
+        if name not in known:
+            near = get_close_matches(name, list(known), n=1)
+            raise NoSuchGroup(group=name, suggestion=f" Did you mean {near[0]!r}?" if near else "")
+        return known[name]
+
+    def looks(self, group: str) -> list[tuple[Service, HealthCheck]]:
+        """Return the checks of a group with the service that each looks at; raises what their adapters raise."""
+        found = [(self.service(look.service), look.check) for look in self.group(group).looks]
+        return [(service, self._check(service, check)) for service, check in found]
 
     def _check(self, service: Service, check: Check) -> HealthCheck:
         adapter = check_adapter(check.type)

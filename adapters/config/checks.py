@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from adapters.config.model import Service, Store, references
+from adapters.config.model import Group, Service, Store, references
 from adapters.config.problems import KeyPath, Report, did_you_mean, dotted
 from adapters.config.schema import NAME_PATTERN, Metrics, Password, Rotation
 from adapters.config.times import check_times
@@ -74,6 +74,12 @@ def check(
         _check_stores(_mapping(entry), ("services", name), stores, named, report)
     _check_circles(stores, report)
     _check_shared_paths(services, report)
+
+
+def check_looks(group: Group, stores: Mapping[str, Store], report: Report) -> None:
+    """Report references of a group's checks to stores that are not there."""
+    for look in group.looks:
+        _check_options(look.check.options, look.check.path, set(stores), report)
 
 
 def check_lease(lease: Duration, report: Report) -> None:

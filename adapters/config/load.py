@@ -19,6 +19,7 @@ from adapters.config import checks, health, refused, rollout, schema
 from adapters.config.channels import channels
 from adapters.config.convert import BAD, struct, structure
 from adapters.config.entries import divided
+from adapters.config.groups import groups
 from adapters.config.model import Check, Configuration, Publication, Service, Store, template_names
 from adapters.config.problems import ConfigInvalid, KeyPath, Problem, Report
 from adapters.config.schema import NAME_FORM, FileKeys, ServiceKeys, StoreKeys
@@ -62,6 +63,11 @@ def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
     checks.check_lease(lease, report)
     metrics = made.metrics if isinstance(made, FileKeys) else FileKeys(version=1).metrics
     checks.check_metrics(metrics, report)
+    given_groups = made.service_groups if isinstance(made, FileKeys) else ()
+    named = given.get("services")
+    found = groups(given_groups, services, list(named) if isinstance(named, dict) else [], report)
+    for group in found.values():
+        checks.check_looks(group, stores, report)
     return Configuration(
         path=path,
         state=_state(state, path.parent, report) if isinstance(state, str) else None,
@@ -69,6 +75,7 @@ def _configuration(root: Plain, path: Path, report: Report) -> Configuration:
         services=services,
         lease=lease.microseconds,
         metrics=metrics,
+        groups=found,
         problems=tuple(report.notes),
     )
 

@@ -6,17 +6,18 @@ Rule: everything here was checked; code that gets a `Configuration` checks nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from adapters.config.problems import KeyPath, Problem
-from adapters.config.schema import Credential, Metrics, Publish, Rotation
+from adapters.config.schema import Credential, CrossChecks, Metrics, Publish, Rotation
 from adapters.config.templates import GO_NAMES, PublishTemplate
 from adapters.schedule import Timetable
 from engine.adapter import Reference
+from engine.group_events import FailurePolicy, GroupPlan, PlannedCheck
 from engine.plan import Strategy
 from engine.values import Microseconds
 
@@ -127,6 +128,42 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupLook:
+    """A check of a group, at one of its services."""
+
+    service: str
+    check: Check
+
+    @property
+    def name(self) -> str:
+        """`CHECK/SERVICE`, as in the log."""
+        return self.check.name
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """An entry of `service_groups`."""
+
+    name: str
+    steps: tuple[tuple[str, ...], ...]
+    """The services, step by step; those of one step are rotated side by side."""
+    failure_policy: FailurePolicy
+    looks: tuple[GroupLook, ...]
+    crossed: CrossChecks
+
+    @property
+    def plan(self) -> GroupPlan:
+        """The same for the engine."""
+        return GroupPlan(
+            steps=self.steps,
+            failure_policy=self.failure_policy,
+            checks=tuple(PlannedCheck(look.name, look.service) for look in self.looks),
+            check_timeout=self.crossed.timeout.microseconds,
+            check_interval=self.crossed.interval.microseconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """The whole file."""
 
@@ -139,6 +176,8 @@ class Configuration:
     """How long a process that stands still keeps what it drives."""
     metrics: Metrics
     """What is exposed beside the metrics themselves."""
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """The service groups by name."""
     problems: tuple[Problem, ...] = ()
     """What is legal and still worth knowing; whatever is wrong is raised as `ConfigInvalid` instead."""
 

@@ -93,6 +93,7 @@ def plan_for(service: Service, capabilities: TargetCapabilities) -> Plan:
         issues_value=capabilities.issues_value,
         settable=capabilities.settable,
         login_budget=capabilities.login_budget,
+        propagation=capabilities.propagation,
         grace=grace_of(service),
         attempt_window=rotation.attempt_window.microseconds,
         effect_attempts=rotation.retry.attempts,

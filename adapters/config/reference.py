@@ -58,7 +58,7 @@ _FORMS: Final = """\
   `store://STORE/PATH#username`, `store://STORE/PATH#FIELD` (a text of a secret that is a JSON object), `env://NAME`,
   `file:///PATH`, or `{{from: {{store: STORE, key: PATH}}}}`. A secret itself is refused. A file loses one newline
   at its end; it must be readable by you alone or, where it has another owner, writable by that owner alone.
-- **YAML**: one document, UTF-8, {kilobytes} KiB at most, {depth} levels, {nodes} values, {aliases} aliases; no tags,
+- **YAML**: one document, UTF-8, {megabytes} MiB at most, {depth} levels, {nodes} values, {aliases} aliases; no tags,
   no merge keys (`<<`), no key twice. Only `true`, `false`, `null` and decimal numbers are anything but text: `no`,
   `0123`, `12:30` and dates are texts.
 """
@@ -106,7 +106,7 @@ def markdown() -> str:
 def _forms() -> str:
     return _FORMS.format(
         name_form=schema.NAME_FORM,
-        kilobytes=BYTES_MAX // 1024,
+        megabytes=BYTES_MAX // 1024**2,
         depth=DEPTH_MAX,
         nodes=f"{NODES_MAX:,}",
         aliases=ALIASES_MAX,
@@ -262,6 +262,8 @@ _HOLDERS: Final[dict[type[msgspec.Struct], str]] = {
     rollout_keys.Rollout: "rotation.rollout",
     rollout_keys.Step: "rotation.rollout.waves[]",
     Instance: "rotation.discovery.instances[]",
+    schema.ServiceGroup: "service_groups[]",
+    schema.GroupRotation: "service_groups[].rotation",
 }
 
 

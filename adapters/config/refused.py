@@ -23,13 +23,12 @@ _HOOKS: Final = "no programs are run before or after a rotation; run them around
 _APPROVAL: Final = (
     "nobody is asked before a rotation, which `keyturn plan` shows; before each wave it is `rollout.require_approval`"
 )
-_GROUPS: Final = "services are rotated one by one"
+_GROUPS: Final = "groups stand in `service_groups`"
 _METRICS: Final = "metrics are those of the whole installation; they stand in `metrics` at the top"
 _SERVE: Final = "it stands in `metrics.prometheus`"
 _TARGET_TIME: Final = "timeouts stand in `rotation.verification.timeout` and `rotation.attempt_window`"
 
 _TOP: Final = {
-    "service_groups": _GROUPS,
     "rotation_groups": _GROUPS,
     "notifications": _NOTIFY,
     "envs": "variables are handed to programs by `keyturn exec SERVICE --map NAME=password -- COMMAND`",
@@ -78,6 +77,8 @@ REFUSED: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "retry": "how often it is tried is `attempts`",
     },
     schema.Rollback: {"notifications": _NOTIFY},
+    schema.ServiceGroup: {"notifications": _NOTIFY},
+    schema.GroupRotation: {"notifications": _NOTIFY},
     schema.ChannelKeys: {
         "type": "the key that the channel stands under is its kind",
         "enabled": "leave the channel out to have it told nothing",

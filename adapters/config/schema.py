@@ -14,6 +14,7 @@ import msgspec
 from adapters.config.rollout_keys import Canary, Rollout
 from adapters.schedule import Windows
 from engine.adapter import Duration
+from engine.group_events import FailurePolicy
 from engine.passwords import ALPHABETS, PasswordRule
 from engine.plan import Strategy
 from engine.values import SECOND
@@ -290,6 +291,47 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """`dsops`: expose them under the names of dsops as well, so that its dashboards go on."""
 
 
+class CrossChecks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Looking whether the services of a group go together, after each step."""
+
+    enabled: bool = True
+    """Look at all."""
+    checks: tuple[dict[str, Any], ...] = ()
+    """What is looked at, at each service that the check fits: a `type` and its options each."""
+    timeout: Duration = Duration(60 * SECOND)
+    """How long the checks may take to pass, from the end of the step."""
+    interval: Duration = Duration(5 * SECOND)
+    """From one look to the next."""
+
+
+class GroupRotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the services of a group are rotated together."""
+
+    strategy: Literal["sequential", "parallel"] = "sequential"
+    """One after the other, or all side by side."""
+    dependency_order: list[Any] | dict[str, Any] | None = None
+    """The order: a list of services, where a list within it is rotated side by side; or a mapping from a service to \
+those that come before it. The order of `services` where none is given."""
+    failure_policy: FailurePolicy = FailurePolicy.ROLLBACK_ALL
+    """What follows when a service cannot be rotated: all go back, the last first; only that one, and no further one \
+is rotated; or only that one, and the others are rotated all the same."""
+    cross_service_verification: CrossChecks | None = None
+    """Looking whether the services go together, after each step."""
+
+
+class ServiceGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Services that are rotated together by `keyturn group rotate NAME`."""
+
+    name: Name
+    """What the group is called."""
+    description: str = ""
+    """What it is, for people."""
+    services: tuple[Name, ...]
+    """Its services."""
+    rotation: GroupRotation = GroupRotation()
+    """How they are rotated."""
+
+
 class FileKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file as a whole."""
 
@@ -307,3 +349,5 @@ one that died loses it at once."""
     """The stores by name."""
     services: dict[str, Any] = {}
     """The services by name."""
+    service_groups: tuple[ServiceGroup, ...] = ()
+    """Services that are rotated together."""

@@ -17,10 +17,10 @@ import yaml
 
 from adapters.config.problems import ConfigInvalid, KeyPath, Position, Problem, dotted
 
-BYTES_MAX: Final = 1024 * 1024
+BYTES_MAX: Final = 8 * 1024 * 1024
 DEPTH_MAX: Final = 50
-NODES_MAX: Final = 50_000
-"""Counted after aliases are expanded; what makes an alias bomb harmless."""
+NODES_MAX: Final = 500_000
+"""Counted after aliases are expanded; what makes an alias bomb harmless. A service has some thirty, keys among them."""
 ALIASES_MAX: Final = 100
 
 Plain = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
@@ -91,7 +91,7 @@ def read(raw: bytes, *, file: str) -> Tree:
 
 def _text(raw: bytes) -> str:
     if len(raw) > BYTES_MAX:
-        raise _Fault(Position(1, 1), f"the file is larger than {BYTES_MAX // 1024} KiB.")
+        raise _Fault(Position(1, 1), f"the file is larger than {BYTES_MAX // 1024**2} MiB.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

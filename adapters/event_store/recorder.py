@@ -1,16 +1,18 @@
 """How the eventsourcing library reads and writes our SQLite file: connections, transactions, statements.
 
 Rule 1: the hash of an event is computed and written inside the transaction that appends it.
-Rule 2: rows are plain tuples, selected by column; the library's own statements are not used.
+Rule 2: what threads of one process append at once is synced once, and is still all or none of each of them.
+Rule 3: rows are plain tuples, selected by column; the library's own statements are not used.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from time import monotonic, sleep
 from typing import Any, Final, cast
 from uuid import UUID
@@ -27,7 +29,7 @@ from eventsourcing.sqlite import (
 from eventsourcing.utils import Environment
 
 from adapters.event_store.application import ChainedRecorder, Links, Place, content_of
-from adapters.event_store.errors import LogBusy, LogDamaged, is_busy, named_errors
+from adapters.event_store.errors import EventStoreError, LogBusy, LogDamaged, is_busy, named_errors
 from adapters.event_store.mapper import ChainedRow, FactMapper
 from adapters.event_store.schema import CREATE_TABLE, TABLE, address, connect
 from engine.chain import GENESIS, Content, Link, chained
@@ -54,11 +56,23 @@ _TRY_SECONDS: Final = 0.0005
 """Between two tries to become the writer: a try takes 10 us, an append from 0.2 ms on."""
 
 
+_CONNECTIONS: Final = 16
+"""Connections that stay open: as many as the threads that use one log at once, for opening one takes milliseconds."""
+
+
+@dataclass(slots=True, eq=False)
+class _Append:
+    """Events that a thread waits to be recorded; `places` are theirs once they are."""
+
+    events: Sequence[StoredEvent]
+    places: Sequence[Place] = ()
+
+
 class LogConnectionPool(SQLiteConnectionPool):
     """Connections that are checked to be to our log, and to sync each commit."""
 
     def __init__(self, path: Path, *, busy_seconds_max: float) -> None:
-        super().__init__(db_name=address(path), pool_timeout=busy_seconds_max)
+        super().__init__(db_name=address(path), pool_size=_CONNECTIONS, pool_timeout=busy_seconds_max)
         self._path = path
         self._busy_seconds_max = busy_seconds_max
 
@@ -77,7 +91,7 @@ class LogDatastore(SQLiteDatastore):
         self.originator_id_type = "uuid"
         self.path = path
         self._busy_seconds_max = busy_seconds_max
-        self._writer = Lock()
+        self._writer = RLock()
 
     @contextmanager
     def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
@@ -89,11 +103,21 @@ class LogDatastore(SQLiteDatastore):
             with self._pooled() as connection:
                 yield connection
             return
+        with self.turn(), self._pooled() as connection:
+            yield connection
+
+    @contextmanager
+    def turn(self, *, given_up: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Be the one writer of this process while the block runs.
+
+        Raises `LogBusy` where that takes too long, unless it cannot be `given_up` any more.
+        """
         if not self._writer.acquire(timeout=self._busy_seconds_max):
-            raise LogBusy(path=self.path)
+            if given_up():
+                raise LogBusy(path=self.path)
+            self._writer.acquire()
         try:
-            with self._pooled() as connection:
-                yield connection
+            yield
         finally:
             self._writer.release()
 
@@ -168,6 +192,9 @@ class SqliteChainedRecorder(SQLiteApplicationRecorder, ChainedRecorder):
 
     def __init__(self, datastore: LogDatastore) -> None:
         super().__init__(datastore, TABLE)
+        self._waiting: list[_Append] = []
+        """What threads wait for, until one of them takes all of it in hand."""
+        self._list = Lock()
         self.select_max_notification_id_statement = _HEAD
 
     def construct_create_table_statements(self) -> list[str]:
@@ -177,14 +204,52 @@ class SqliteChainedRecorder(SQLiteApplicationRecorder, ChainedRecorder):
     def insert_chained(self, stored_events: Sequence[StoredEvent]) -> Sequence[Place]:
         """Record all or none, durably. Raises the library's `IntegrityError` where a place is taken.
 
+        What other threads append meanwhile is synced with it: a disk syncs no faster for one event than for eight.
         Raises `LogDamaged`, and records nothing, where the end of the log was cut off: what would be
         appended was decided on a past that is not the whole one.
         """
+        mine = _Append(stored_events)
+        with self._list:
+            self._waiting.append(mine)
+        with self.datastore.turn(given_up=lambda: self._is_withdrawn(mine)):
+            if not mine.places and self._is_withdrawn(mine):
+                self._record_with_others(mine)
+            if not mine.places:
+                self._record([mine])
+        return mine.places
+
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for their turn to append."""
+        return len(self._waiting)
+
+    def _is_withdrawn(self, mine: _Append) -> bool:
+        """Take it off the list again; tell whether it was still there, and in nobody's hand."""
+        with self._list:
+            if mine not in self._waiting:
+                return False
+            self._waiting.remove(mine)
+            return True
+
+    def _record_with_others(self, mine: _Append) -> None:
+        """Record what all threads wait for in one transaction, if it can be; what cannot is tried by each alone.
+
+        So each thread is told the error of its own events, and those of the others are recorded.
+        """
+        with self._list:
+            others, self._waiting = self._waiting, []
+        if others:
+            with suppress(IntegrityError, EventStoreError):
+                self._record([mine, *others])
+
+    def _record(self, appends: Sequence[_Append]) -> None:
         try:
             with self.datastore.transaction(commit=True) as cursor:
-                return self._insert_chained(cursor, stored_events)
+                places = [self._insert_chained(cursor, each.events) for each in appends]
         except sqlite3.IntegrityError as error:
             raise IntegrityError(error) from error
+        for each, found in zip(appends, places, strict=True):
+            each.places = found
 
     def _insert_events(self, c: SQLiteCursor, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
         return [place.position for place in self._insert_chained(c, stored_events)]

@@ -5,30 +5,17 @@ Rule: an endpoint is one that the service's consumers, or the service itself, as
 
 from __future__ import annotations
 
-import base64
 import re
 import time
-from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
 
-from adapters.health.http_session import asking, check_url, place
+from adapters.health.http_session import UseCredential, asking, authorization, check_url, place
 from adapters.health.latency import Latencies
-from adapters.health.looking import FAIL, PASS, Found, OutOfReach, See, declared, in_milliseconds, seconds, usable
+from adapters.health.looking import FAIL, PASS, Found, OutOfReach, See, declared, in_milliseconds, seconds
 from engine.adapter import CheckContext
 from engine.health import Subject
-
-
-class UseCredential(StrEnum):
-    """How the new version goes along."""
-
-    NONE = "none"
-    BASIC = "basic"
-    """User name and secret (RFC 7617)."""
-    BEARER = "bearer"
-    """The secret as a token (RFC 6750)."""
 
 
 class HttpEndpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,23 +71,13 @@ class ResponseTimeOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         return {rank: bound / 1000 for rank, bound in given.items() if bound is not None}
 
 
-def _headers(use: UseCredential, subject: Subject) -> Mapping[str, str]:
-    if use is UseCredential.NONE:
-        return {}
-    value = usable(subject)
-    if use is UseCredential.BEARER:
-        return {"Authorization": f"Bearer {value.revealed()}"}
-    login = base64.b64encode(f"{value.username}:{value.revealed()}".encode()).decode()
-    return {"Authorization": f"Basic {login}"}
-
-
 def _http_endpoint(options: HttpEndpointOptions, context: CheckContext) -> See:
     root = context.base / options.tls_root if options.tls_root else None
     wanted = re.compile(options.body_matches)
     where = place(options.url)
 
     def see(subject: Subject) -> Found:
-        headers = _headers(options.use_credential, subject)
+        headers = authorization(options.use_credential, subject)
         began = time.monotonic()
         with asking(root=root, limit=seconds(context.timeout)) as opened:
             answer = opened.get(options.url, headers=headers)
@@ -122,7 +99,7 @@ def _response_time(options: ResponseTimeOptions, context: CheckContext) -> See:
     latencies = Latencies(options.window)
 
     def see(subject: Subject) -> Found:
-        headers = _headers(options.use_credential, subject)
+        headers = authorization(options.use_credential, subject)
         with asking(root=root, limit=seconds(context.timeout)) as opened:
 
             def ask() -> None:

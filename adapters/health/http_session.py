@@ -6,18 +6,22 @@ stays on this machine.
 
 from __future__ import annotations
 
+import base64
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from adapters.health.looking import OutOfReach
+from adapters.health.looking import OutOfReach, usable
+from engine.health import Subject
 
 if TYPE_CHECKING:
     import httpx
@@ -27,12 +31,35 @@ BODY_BYTES_MAX: Final = 65_536
 _HERE: Final = ("localhost", "127.0.0.1", "::1")
 
 
+class UseCredential(StrEnum):
+    """How the new version goes along."""
+
+    NONE = "none"
+    BASIC = "basic"
+    """User name and secret (RFC 7617)."""
+    BEARER = "bearer"
+    """The secret as a token (RFC 6750)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came back; the body is cut at `BODY_BYTES_MAX`."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By name in lower case; one that comes several times is joined by commas, as RFC 9110 has it."""
+
+
+def authorization(use: UseCredential, subject: Subject) -> dict[str, str]:
+    """Return the headers that log in with the new version; raises `NotSeen` where nobody has its value."""
+    if use is UseCredential.NONE:
+        return {}
+    value = usable(subject)
+    if use is UseCredential.BEARER:
+        return {"Authorization": f"Bearer {value.revealed()}"}
+    login = base64.b64encode(f"{value.username}:{value.revealed()}".encode()).decode()
+    return {"Authorization": f"Basic {login}"}
 
 
 def check_url(url: str, *, is_secret: bool = False) -> None:
@@ -86,7 +113,7 @@ class Asking:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             is_late = isinstance(error, httpx.TimeoutException) or time.monotonic() >= self._until
             raise OutOfReach(f"{place(url)}: {'no answer in time' if is_late else why(error)}") from None
-        return Answer(response.status_code, bytes(body[:BODY_BYTES_MAX]))
+        return Answer(response.status_code, bytes(body[:BODY_BYTES_MAX]), dict(response.headers))
 
     def cut(self) -> None:
         """Break what is open: the timeout of the client starts anew with each byte that comes."""
@@ -101,13 +128,21 @@ class Asking:
                 self._lines.append(line)
 
 
+@cache
+def _public() -> ssl.SSLContext:
+    """Return the public certificates, which come with a package and take some 20 ms to read."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=False)
+
+
 @contextmanager
 def asking(*, root: Path | None, limit: float) -> Iterator[Asking]:
     """Open what asks for the length of a look, at most `limit` seconds; `root` are the certificates to trust."""
     import httpx
 
     try:
-        trusted = ssl.create_default_context(cafile=root) if root else httpx.create_ssl_context(trust_env=False)
+        trusted = ssl.create_default_context(cafile=root) if root else _public()
     except OSError:
         raise OutOfReach(f"the certificates of {root} cannot be read") from None
     with httpx.Client(verify=trusted, trust_env=False, follow_redirects=False) as client:

@@ -7,8 +7,9 @@ Rule 2: no text of a driver or of a server is told, but codes and numbers.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -40,17 +41,41 @@ class Found:
     value: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """The connections of a server but ours: of the login, of everybody, and how many each may be (0: no limit)."""
+
+    mine: int
+    total: int
+    login_limit: int
+    server_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """The open transactions: how many, for how many seconds the oldest, and how many sessions could not be seen."""
+
+    count: int
+    oldest: float
+    hidden: int = 0
+
+
 See = Callable[[Subject], Found]
 """Looks once; raises `OutOfReach`, `NotSeen`, or ModuleNotFoundError where the driver is not installed."""
 
 
 class Looking:
-    """The port `HealthCheck` around a function that sees."""
+    """The port `HealthCheck` around a function that sees; `files` are those that it reads, by option."""
 
-    def __init__(self, name: str, unit: str, see: See) -> None:
+    def __init__(self, name: str, unit: str, see: See, files: Mapping[str, Path] | None = None) -> None:
         self.name = name
         self._unit = unit
         self._see = see
+        self._files = files or {}
+
+    def validate(self) -> dict[str, str]:
+        """Return which of the files are not there."""
+        return {option: f"there is no {path}" for option, path in self._files.items() if not path.is_file()}
 
     def look(self, subject: Subject) -> Sample:
         """Look once; what is not seen is a sample as well."""
@@ -79,11 +104,17 @@ def declared(
     extra: str = "",
 ) -> CheckAdapter:
     """Return the adapter of a check that measures in `unit`; `see` makes, from its options, what looks."""
+
+    def build(given: Any, context: CheckContext) -> Looking:
+        root = getattr(given, "tls_root", "")
+        files = {"tls_root": context.base / root} if root else {}
+        return Looking(context.name, unit, see(given, context), files)
+
     return CheckAdapter(
         name=name,
         summary=summary,
         options=options,
-        build=lambda given, context: Looking(context.name, unit, see(given, context)),
+        build=build,
         kinds=kinds,
         extra=extra,
     )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from adapters.health.cutting import cut_off
-from adapters.health.looking import NotSeen, OutOfReach, seconds, usable
+from adapters.health.looking import Connections, NotSeen, OutOfReach, Transactions, seconds, usable
 from engine.adapter import CheckContext
 from engine.health import Subject
 
@@ -24,6 +24,25 @@ EXTRA: Final = "postgres"
 _CANCELED: Final = "57014"
 _BROKEN: Final = ("08", "53", "57", "58", "XX")
 """Classes of SQLSTATE that speak of the server: connection, resources, operator, system, internal."""
+
+_CONNECTIONS: Final = """
+SELECT
+  (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()),
+  (SELECT count(*) - 1 FROM pg_catalog.pg_stat_activity WHERE usename IS NOT NULL AND datid IS NOT NULL),
+  (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user),
+  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - coalesce(current_setting('reserved_connections', true), '0')::int
+"""
+"""Ours is not counted. What is reserved is not for consumers; PostgreSQL 16 added `reserved_connections`."""
+
+_TRANSACTIONS: Final = """
+SELECT
+  count(*) FILTER (WHERE xact_start IS NOT NULL),
+  coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::float8,
+  count(*) FILTER (WHERE query = '<insufficient privilege>')
+FROM pg_catalog.pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
+"""
 
 Row = tuple[Any, ...]
 
@@ -54,6 +73,14 @@ class Session:
     def one(self, query: str, parameters: tuple[object, ...] = ()) -> Row:
         """Return the one row of a query that has one."""
         return self.ask(query, parameters)[0]
+
+    def connections(self) -> Connections:
+        """Count the connections, and read their limits."""
+        return Connections(*self.one(_CONNECTIONS))
+
+    def transactions(self) -> Transactions:
+        """Count the open transactions in the database."""
+        return Transactions(*self.one(_TRANSACTIONS))
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def values(body: bytes) -> list[float]:
         told = [float(each["value"][1]) for each in result] if kind == "vector" else None
         if kind == "scalar":
             told = [float(result[1])]
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError, IndexError):
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, ValueError, IndexError):
         raise NotSeen("the answer is not one of Prometheus, or longer than 64 KiB") from None
     if told is None:
         raise NotSeen("the query gives neither an instant vector nor a scalar")

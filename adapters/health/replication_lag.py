@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from adapters.health import postgresql_session, redis_session
+from adapters.health import mysql_session, postgresql_session, redis_session
 from adapters.health.looking import Found, NotSeen, OutOfReach, See, declared, judged
 from engine.adapter import CheckContext
 from engine.health import Subject
@@ -33,7 +33,10 @@ SELECT
 
 
 class ReplicationLagOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """PostgreSQL: pg_stat_replication on a primary (needs `pg_monitor`), the last replay on a standby; Redis: INFO."""
+    """PostgreSQL: pg_stat_replication on a primary (needs `pg_monitor`), the last replay on a standby; Redis: INFO.
+
+    MariaDB and MySQL: the status of a replica (needs `REPLICA MONITOR` or `REPLICATION CLIENT`); a primary knows none.
+    """
 
     max_lag_seconds: Annotated[float, msgspec.Meta(gt=0)]
     """It fails above this; of several replicas, the one that is furthest behind counts. A replica of Redis hears of \
@@ -41,7 +44,7 @@ an idle master every `repl-ping-replica-period`, which is 10 s."""
 
 
 def _see(options: ReplicationLagOptions, context: CheckContext) -> See:
-    lags = {postgresql_session.KIND: _postgresql, redis_session.KIND: _redis}[context.kind]
+    lags = {postgresql_session.KIND: _postgresql, redis_session.KIND: _redis}.get(context.kind, _mysql)
 
     def see(subject: Subject) -> Found:
         seen = lags(context, subject)
@@ -65,6 +68,12 @@ def _postgresql(context: CheckContext, subject: Subject) -> dict[str, float]:
     if any(lag is None for _, lag in rows):
         raise NotSeen("a replica does not tell its lag, or this login may not see it (GRANT pg_monitor)")
     return {f"replica {number} ({name})": lag for number, (name, lag) in enumerate(rows, 1)}
+
+
+def _mysql(context: CheckContext, subject: Subject) -> dict[str, float]:
+    """A replica tells how far it is behind; what it replicates from does not know."""
+    with mysql_session.session(context, subject) as opened:
+        return opened.lags()
 
 
 def _redis(context: CheckContext, subject: Subject) -> dict[str, float]:
@@ -97,5 +106,5 @@ REPLICATION_LAG: Final = declared(
     ReplicationLagOptions,
     _see,
     unit="s",
-    kinds=frozenset({postgresql_session.KIND, redis_session.KIND}),
+    kinds=frozenset({postgresql_session.KIND, redis_session.KIND, *mysql_session.KINDS}),
 )

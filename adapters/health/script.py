@@ -52,6 +52,8 @@ _UNITS: Final[dict[str, tuple[float, str]]] = {
     "GB": (1024**3, "bytes"),
     "TB": (1024**4, "bytes"),
 }
+_FIRST_LINE_MAX: Final = 256
+"""So much of a first line is read by Linux (BINPRM_BUF_SIZE)."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -152,21 +154,15 @@ class ScriptCheck:
         took = Microseconds((time.monotonic_ns() - began) // 1_000)
         return replace(seen, duration=took, text=in_one_line(seen.text, subject))
 
-    def validate(self) -> list[str]:
-        """Return what keeps the script from being run: it is not there, no file, or not executable."""
-        path = self._script
-        if not path.exists():
-            return [f"there is no {path}"]
-        if not path.is_file():
-            return [f"{path} is no file"]
-        if not os.access(path, os.X_OK):
-            return [f"{path} is not executable: chmod +x {path}"]
-        return []
+    def validate(self) -> dict[str, str]:
+        """Return what keeps the script from being run: it is not there, no program, or not executable."""
+        problem = _problem(self._script)
+        return {"script": problem} if problem else {}
 
     def _see(self, subject: Subject) -> Sample:
-        problems = self.validate()
-        if problems:
-            raise NotSeen(problems[0])
+        problem = _problem(self._script)
+        if problem:
+            raise NotSeen(problem)
         username = usable(subject).username
         end = time.monotonic() + self._context.timeout / SECOND
         wait = self._options.retry.backoff.microseconds / SECOND
@@ -236,6 +232,31 @@ def _ran(order: Order, end: float, secrets: list[str]) -> Ended:
         return run(order, end=end, secrets=secrets)
     except CannotRun as error:
         raise NotSeen(str(error)) from None
+
+
+def _problem(path: Path) -> str:
+    """Say what keeps a file from being run; empty where nothing does, or where that only shows when it is."""
+    if not path.exists():
+        return f"there is no {path}"
+    if not path.is_file():
+        return f"{path} is no file"
+    if not os.access(path, os.X_OK):
+        return f"{path} is not executable: chmod +x {path}"
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_FIRST_LINE_MAX)
+    except OSError:
+        return ""
+    if not first.startswith(b"#!"):
+        # A program for the machine has zero bytes in its head; a text needs somebody to read it.
+        return "" if b"\0" in first else f"{path} begins with no #! line, which says what runs it"
+    interpreter = Path(os.fsdecode((first[2:].split() or [b""])[0]))
+    return (
+        ""
+        if os.access(interpreter, os.X_OK) and interpreter.is_file()
+        else f"{path} is for {interpreter}, \
+which is no program"
+    )
 
 
 def _credential(subject: Subject) -> str:

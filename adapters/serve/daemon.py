@@ -105,7 +105,10 @@ class Daemon:
         """When the loop looked around last: a loop that hangs shows here."""
 
     def schedule(self, task: Task, at: Instant) -> None:
-        """Have a task done at a time, or at the time that was said before, if that is earlier."""
+        """Have a task done at a time, or at the time that was said before, if that is earlier.
+
+        One that is being worked on is looked at again as soon as that has ended: what it looked at may be of before.
+        """
         with self._condition:
             self._schedule(task, at)
             self._condition.notify_all()
@@ -134,11 +137,6 @@ class Daemon:
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
-
-    @property
-    def waiting(self) -> int:
-        """How many tasks there are."""
-        return len(self._due) + len(self._busy)
 
     def _schedule(self, task: Task, at: Instant) -> None:
         before = self._due.get(task)
@@ -197,7 +195,10 @@ class Daemon:
                 self._idle.append(work)
 
     def _follow(self, position: int) -> None:
-        """Look at every fact, whichever process appended it, for what is to be done because of it."""
+        """Look at every fact, whichever process appended it, for what is to be done because of it.
+
+        A worker's own facts come by here as well, and have its task looked at once more; that finds nothing to do.
+        """
         with self._log.subscribe(position) as subscription:
             while not self._stopped:
                 facts = subscription.batch(seconds_max=TICK)
@@ -209,18 +210,11 @@ class Daemon:
         fact, now = recorded.fact, self._clock.now().wall
         match fact.body:
             case e.RotationOpened() | e.RotationQueued():
-                self._look_soon(fact.body.rotation_id, now)
+                self.schedule(fact.body.rotation_id, now)
             case e.RotationClosed() | e.CurrentChanged():
                 if fact.originator_id in self._services:
-                    self._look_soon(self._services[fact.originator_id], now)
+                    self.schedule(self._services[fact.originator_id], now)
             case _:
                 decided = (e.RollbackStarted, e.RollbackRetried, e.RolloutResumed, e.GraceEnded, e.PauseRequested)
                 if isinstance(fact.body, decided):
-                    self._look_soon(fact.originator_id, now)
-
-    def _look_soon(self, task: Task, now: Instant) -> None:
-        """Have a task looked at because of a fact; a worker that is at it has written the fact itself, most often."""
-        with self._condition:
-            if task not in self._busy:
-                self._schedule(task, now)
-                self._condition.notify_all()
+                    self.schedule(fact.originator_id, now)

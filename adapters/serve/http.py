@@ -18,6 +18,9 @@ from engine.values import SECOND, Instant
 HANGING_SECONDS: Final = 30.0
 """How long ago the loop may have looked around last: a process that is alive does so every second."""
 
+SHARES: Final = {"p50": 0.5, "p99": 0.99}
+"""Which lateness of tasks is told: what half of them, and 99 of 100, were begun within."""
+
 _PORT: Final = 9090
 LOCAL: Final = "127.0.0.1"
 
@@ -49,16 +52,18 @@ class Endpoint:
         metrics: Callable[[str], tuple[bytes, str]] | None,
         ticked: Callable[[], Instant],
         now: Callable[[], Instant],
+        late: Callable[[float], float],
         path: str = "/metrics",
     ) -> None:
         """`metrics` returns body and content type for an Accept header; without it, none are shown.
 
-        `ticked` is when the loop looked around last.
+        `ticked` is when the loop looked around last, `late` the seconds that a share of its tasks was begun within.
         """
         self._address = address
         self._metrics = metrics
         self._ticked = ticked
         self._now = now
+        self._late = late
         self._path = path
 
     @contextmanager
@@ -106,6 +111,11 @@ class Endpoint:
         if path == "/healthz":
             ago = (self._now() - self._ticked()) / SECOND
             ok = ago < HANGING_SECONDS
-            document = {"schema": "keyturn.healthz/1", "ok": ok, "seconds_since_tick": round(ago, 3)}
+            document = {
+                "schema": "keyturn.healthz/1",
+                "ok": ok,
+                "seconds_since_tick": round(ago, 3),
+                "late_seconds": {name: round(self._late(share), 3) for name, share in SHARES.items()},
+            }
             return 200 if ok else 503, json.dumps(document).encode() + b"\n", "application/json"
         return 404, b"there are /metrics and /healthz\n", "text/plain; charset=utf-8"

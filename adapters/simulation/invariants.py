@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from adapters.simulation.faults import WRITES
 from engine import events as e
-from engine.facts import Fact
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.rotation import Rotation
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from adapters.simulation.world import Simulation
 
 
-_CLAIMS: Final = (e.CandidateVerified, e.PreviousRetired, e.MonitoringPassed, e.RollbackVerified)
+_CLAIMS: Final = frozenset({e.CandidateVerified, e.PreviousRetired, e.MonitoringPassed, e.RollbackVerified})
 """The events that claim something of the outside (I5), or that a time has passed (I6)."""
 
 
@@ -52,10 +51,10 @@ def _check_untouched(world: Simulation) -> None:
     All of it is a function of what the store holds, what is in force, which attempts are open and how many rotations
     began: where these are as they were when they were judged last, the verdict is the same.
     """
-    held = world.store.versions(world.path)
-    values = [_value(world, version) for version in held.versions]
+    shelf = world.store.shelf(world.path)
+    held, values = shelf.holdings(), list(shelf.values.values())
     tags = _open_tags(world) if world.capabilities.issues_value else set()
-    in_force = [value.mark for _, value in world.target.strangers(())]
+    in_force = [value.mark for value in world.in_force()]
     # The values that were seen are kept, so that no other one can be in the place of one of them.
     seen = (held, [id(value) for value in values], in_force, tags, len(world.fold))
     if seen == world.judged:
@@ -73,9 +72,10 @@ def _check_untouched(world: Simulation) -> None:
     if world.takeover and world.initial is not None:
         values.append(world.initial)  # what is taken over is known to its consumers, not to a store
     has_begun = not world.fresh or held.current is not None
-    if has_begun and not any(world.target.accepts(value) for value in values):
+    unknown = world.target.strangers(reversed(values))  # the newest is what is in force, mostly
+    if has_begun and len(unknown) == len(in_force):
         raise Violation("I1: nothing that a store holds is accepted")
-    strangers = [(login, value) for login, value in world.target.strangers(values) if value.tag not in tags]
+    strangers = [(login, value) for login, value in unknown if value.tag not in tags]
     if strangers:
         raise Violation(f"I2: the target accepts what no store holds: {strangers}")
     current = world.value(held.current)
@@ -85,17 +85,9 @@ def _check_untouched(world: Simulation) -> None:
     world.judged = seen
 
 
-def _value(world: Simulation, version: str) -> CredentialValue:
-    value = world.value(version)
-    assert value is not None, "a store lists a version that it does not hold"
-    return value
-
-
 def _check_nothing_worse(world: Simulation) -> None:
     """I1 where people did things by hand: what works is not taken away, whether a store holds it or not."""
-    for version in world.store.versions(world.path).versions:
-        value = world.value(version)
-        assert value is not None, "a store lists a version that it does not hold"
+    for version, value in world.store.shelf(world.path).values.items():
         if world.seen_values.setdefault(version, value) != value:  # it was lost, and made anew
             world.by_hand.append(world.seen_values[version])
             world.seen_values[version] = value
@@ -110,7 +102,7 @@ def _open_tags(world: Simulation) -> set[str]:
 
 
 def check_write(world: Simulation, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """I6 and I8, at the moment a write is sent to the target.
+    """I6 and I8, at the moment a write is sent to the target, and I3 before one to the store.
 
     A process that stood still between its last look and the call sends it after the deadline: the target refuses that.
     """
@@ -130,8 +122,8 @@ def check_write(world: Simulation, call: str, args: tuple[Any, ...], kwargs: dic
     if call == "target.apply" and not is_held and not world.is_unseen:
         raise Violation("I6: applied before it was staged")
     if call == "target.apply" and world.shows and not world.touched:
-        held = [world.value(version) for version in world.store.versions(world.path).versions]
-        if any(login == rotation.login for login, _ in world.target.strangers([value for value in held if value])):
+        held = world.store.shelf(world.path).values.values()
+        if any(login == rotation.login for login, _ in world.target.strangers(held)):
             raise Violation("I1: what is replaced could have been captured, and no store holds it")
     if call == "target.retire" and args[0] is not None:
         if rotation.state is not State.RETIRING:
@@ -166,19 +158,22 @@ def _check_attempt(world: Simulation, call: str, rotation: Rotation) -> None:
             raise Violation(f"I8: {call} while {other} may still take effect")
 
 
-def check_fact(world: Simulation, fact: Fact) -> None:
-    """I4 of every fact, and I5 of what it claims."""
+def check_fact(world: Simulation, before: Rotation | None, rotation: Rotation, body: e.Event) -> None:
+    """I4 of a fact that opens a rotation, since no other makes one open beside another, and I5 of what it claims."""
+    if before is None or before.state in ENDED:
+        _check_open(world)
+    if type(body) in _CLAIMS and world.clock.quiet and not world.is_misled and not world.is_unseen:
+        _check_truth(world, rotation, body)
+
+
+def _check_open(world: Simulation) -> None:
+    """I4: one rotation is open."""
     if len([r for r in world.fold.values() if r.state not in ENDED]) > 1:
         raise Violation("I4: two rotations are open")
-    rotation = world.fold.get(fact.originator_id)
-    if rotation is not None and world.clock.quiet and not world.is_misled and not world.is_unseen:
-        _check_truth(world, rotation, fact.body)
 
 
 def _check_truth(world: Simulation, rotation: Rotation, body: e.Event) -> None:
     """I5, judged where no late effect is still under way."""
-    if not isinstance(body, _CLAIMS):
-        return
     candidate, previous = world.value(rotation.candidate), world.value(rotation.previous)
     accepts = world.accepts
     match body:

@@ -24,15 +24,16 @@ class SimulatedLog:
     """The `EventLog` port as a list.
 
     A fact is written as bytes and read back once, when it is appended, and not at each reading: facts are frozen, so
-    that what cannot be stored cannot be simulated either.
+    that what cannot be stored cannot be simulated either. Streams are found by the number of their UUID: to hash the
+    UUID itself is a call.
     """
 
     def __init__(self) -> None:
         self._recorded: list[Recorded] = []
         self._contents: list[Content] = []
-        self._streams: dict[UUID, list[Fact]] = {}
-        self._rotations: dict[UUID, Rotation] = {}
-        self._credentials: dict[UUID, Credential] = {}
+        self._streams: dict[int, list[Fact]] = {}
+        self._rotations: dict[int, Rotation] = {}
+        self._credentials: dict[int, Credential] = {}
 
     def append(self, facts: Sequence[Fact]) -> Sequence[Recorded]:
         """Append all or none and return them with their positions. Raises `Conflict` where a place is taken."""
@@ -46,30 +47,39 @@ class SimulatedLog:
             link = chained(link, position, content)
             stored = decode(tag, state, originator_id=stream, originator_version=version)
             self._contents.append(content)
-            self._streams.setdefault(stream, []).append(stored)
+            self._streams.setdefault(stream.int, []).append(stored)
             appended.append(Recorded(position, stored, link))
         self._recorded += appended
         return appended
 
     def stream(self, originator_id: UUID) -> Sequence[Fact]:
         """Return the facts of one aggregate, oldest first; empty where there are none."""
-        return list(self._streams.get(originator_id, ()))
+        return list(self._streams.get(originator_id.int, ()))
 
     def rotation(self, rotation_id: UUID) -> Rotation | None:
-        """Return a rotation as of now; None where there is none.
+        """Return a rotation as of now; None where there is none."""
+        facts = self._streams.get(rotation_id.int)
+        return None if facts is None else self.rotation_after(facts[-1])
+
+    def rotation_after(self, fact: Fact) -> Rotation:
+        """Return a rotation as of one of its facts that stands here.
 
         What it was when it was asked for last is kept, and folded on from there: a stream only grows.
         """
-        kept = self._rotations.get(rotation_id)
-        new = self._streams.get(rotation_id, [])[kept.version if kept else 0 :]
-        rotation = rotations.fold(new, since=kept)
-        if rotation is not None:
-            self._rotations[rotation_id] = rotation
+        number, version = fact.originator_id.int, fact.originator_version
+        kept = self._rotations.get(number)
+        if kept is not None and kept.version == version:
+            return kept
+        since = kept if kept is not None and kept.version < version else None
+        new = self._streams[number][since.version if since else 0 : version]
+        rotation = rotations.fold(new, since=since)
+        assert rotation is not None, "a fact that stands in the log makes a rotation"
+        self._rotations[number] = rotation
         return rotation
 
     def credential(self, service: str, environment: str) -> Credential:
-        """Return a credential as of now, kept and folded on likewise."""
-        number = credential_id(service, environment)
+        """Return a credential as of now; what it was when it was asked for last is kept, and folded on likewise."""
+        number = credential_id(service, environment).int
         kept = self._credentials.get(number)
         new = self._streams.get(number, [])[kept.version if kept else 0 :]
         credential = self._credentials[number] = credentials.fold(service, environment, new, since=kept)
@@ -95,13 +105,13 @@ class SimulatedLog:
 
     def _refuse_taken(self, facts: Sequence[Fact]) -> None:
         """Raise `Conflict`, naming the streams that have grown past the first fact meant for them."""
-        heads: dict[UUID, int] = {}
+        heads: dict[int, int] = {}
         contested: dict[str, None] = {}
         for fact in facts:
-            stream = fact.originator_id
-            head = heads.get(stream, len(self._streams.get(stream, ())))
+            stream = fact.originator_id.int
+            head = heads.get(stream) or len(self._streams.get(stream, ()))
             if fact.originator_version <= head:
-                contested[str(stream)] = None
+                contested[str(fact.originator_id)] = None
             heads[stream] = fact.originator_version
         if contested:
             raise Conflict(stream=", ".join(contested))

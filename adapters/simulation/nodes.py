@@ -5,9 +5,10 @@ Rule: what an operation means stands in adapters/targets/memory.py; nodes only h
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from types import TracebackType
+
+import msgspec
 
 from adapters.targets.memory import MemoryTarget
 from adapters.targets.memory_accounts import Accounts, Held
@@ -35,7 +36,7 @@ class SimulatedAccounts:
 
     def image(self) -> Accounts:
         """Return a copy."""
-        return copy.deepcopy(self.accounts)
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(self.accounts), type=Accounts)
 
 
 class SameSalt:

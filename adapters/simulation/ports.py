@@ -68,20 +68,18 @@ class Faulty:
         if call not in CALLS:
             return getattr(self._real(), method)
 
-        def asked(*args: Any, **kwargs: Any) -> Any:
-            return self._call(call, method, args, kwargs)
-
+        asked = partial(self._call, call, method)
         setattr(self, method, asked)
         return asked
 
-    def _call(self, call: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _call(self, call: str, method: str, /, *args: Any, **kwargs: Any) -> Any:
         watcher = self._watcher
         fault = watcher.enter(call, args, kwargs, self._process)
         if watcher.clock.offset and kwargs.get("deadline") is not None:
             kwargs["deadline"] = watcher.clock.true_time_of(kwargs["deadline"])
-        effect = partial(getattr(self._real(), method), *args, **kwargs)
+        real = getattr(self._real(), method)
         try:
-            return effect() if fault is None else self._fail(fault, effect, args)
+            return real(*args, **kwargs) if fault is None else self._fail(fault, partial(real, *args, **kwargs), args)
         finally:
             watcher.leave(call)
 

@@ -6,8 +6,8 @@ Rule: what a store means stands in adapters/stores; here it is only copied, put 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -26,7 +26,15 @@ class StoreKind(StrEnum):
     """Versions and labels; a promotion ignores what is expected to be current."""
 
 
-class BlindStore(MemoryStore):
+class FullStore(MemoryStore):
+    """The store in memory, which can be looked into as it is."""
+
+    def shelf(self, path: str) -> Shelf:
+        """Return what is held at the path, to be looked at and not to be changed."""
+        return self._shelves.setdefault(path, Shelf())
+
+
+class BlindStore(FullStore):
     """A store without compare-and-set: whoever promotes last is right."""
 
     @property
@@ -47,17 +55,16 @@ class BlindStore(MemoryStore):
         super().promote(path, version, value, expected=self.versions(path).current, deadline=deadline)
 
 
-STORES = {StoreKind.FULL: MemoryStore, StoreKind.BLIND: BlindStore}
+STORES = {StoreKind.FULL: FullStore, StoreKind.BLIND: BlindStore}
 
 
-def image_of(store: Any, path: str) -> Shelf:
+def image_of(store: FullStore, path: str) -> Shelf:
     """Return a copy of what a store holds."""
-    held = store.versions(path)
-    values = {version: store.read(path, version) for version in held.versions}
-    return Shelf(values, held.current, held.pending, held.previous)
+    shelf = store.shelf(path)
+    return replace(shelf, values=dict(shelf.values))
 
 
-def put_back(image: Shelf, path: str, kind: StoreKind, now: Callable[[], Instant]) -> MemoryStore:
+def put_back(image: Shelf, path: str, kind: StoreKind, now: Callable[[], Instant]) -> FullStore:
     """Return a store that holds what was copied."""
     store = STORES[kind](now=now)
     for version, value in image.values.items():

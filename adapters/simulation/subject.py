@@ -56,5 +56,6 @@ def like(capabilities: TargetCapabilities, strategy: Strategy) -> MemoryOptions:
         lockout_window=Duration(budget.window) if budget else None,
         retry=capabilities.retry,
         settable=None if strategy is Strategy.ISSUE else capabilities.settable,
+        propagation=Duration(capabilities.propagation),
         mode="issue" if makes_it and strategy is Strategy.SCRIPT else None,
     )

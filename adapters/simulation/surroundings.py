@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from uuid import UUID
 
 from engine.process import Effect, next_effect
@@ -86,10 +87,14 @@ class SeededEntropy:
 
 
 class SeededIds:
-    """Ids of a seed."""
+    """Ids of a seed, which is set up when the first one is drawn: most processes draw none."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+        self._seed = seed
+
+    @cached_property
+    def _random(self) -> random.Random:
+        return random.Random(self._seed)
 
     def new(self) -> UUID:
         """Return the next id of the seed."""

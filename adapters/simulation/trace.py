@@ -6,7 +6,8 @@ Rule: a step is taken down when it happens and never changed; nothing here judge
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 
 class Happening(StrEnum):
@@ -38,7 +39,7 @@ class Happening(StrEnum):
     """A lease that had run out was taken by another process."""
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened: when by the time since boot, what, in which state of the open rotation, to whom."""
 
     at: int

@@ -17,9 +17,8 @@ from adapters.simulation.shelves import image_of
 from adapters.simulation.surroundings import Process, SimulatedClock
 from adapters.simulation.trace import Happening, Step
 from adapters.stores.shelf import Shelf
-from adapters.targets.memory_accounts import Accounts, Login
+from adapters.targets.memory_accounts import Accounts
 from engine import events as e
-from engine import rotation as rotations
 from engine.errors import PortError
 from engine.facts import Fact, Recorded
 from engine.machine import State
@@ -65,10 +64,12 @@ class Watch:
         if self._calls > CALLS_MAX:
             raise Violation(f"L1: no end after {CALLS_MAX} calls")
         world.faultable[call] += not world.calm
-        check_write(world, call, args, kwargs)
+        is_write = call in WRITES or call in STORE_WRITES
+        if is_write:
+            check_write(world, call, args, kwargs)
         if world.deeds:
             self._do_by_hand(call, world.calls[call])
-        if call in CHANGING:
+        if is_write:
             self._remember(call)
         fault = None if world.calm else self._fault_at(call, process)
         if fault is not None and fault.kind == "forgotten" and call == "target.retire" and args[0] is None:
@@ -98,7 +99,7 @@ class Watch:
             return
         if call in STORE_WRITES:
             self._shelf_before = image_of(self._world.store, self._world.path)
-        elif call in WRITES:
+        else:
             self._accounts_before = [accounts.image() for accounts in self._world.accounts]
 
     def leave(self, call: str) -> None:
@@ -166,7 +167,7 @@ class Watch:
         if self._accounts_before is None or value.secret is None or value.form is Form.VERIFIER:
             return None
         self.stale_since = self._world.changes
-        held = [accounts.logins.get(value.username, Login()).find(value) for accounts in self._accounts_before]
+        held = [accounts.find(value) for accounts in self._accounts_before]
         return Sighting(Probe.ACCEPTED if all(held) else Probe.UNKNOWN if any(held) else Probe.REFUSED)
 
     def on_some_nodes(self, effect: Callable[[], Any]) -> None:
@@ -180,8 +181,9 @@ class Watch:
 
     def observe(self, recorded: Sequence[Recorded]) -> None:
         """Fold facts as they are appended, and check what they claim."""
+        place = f"log.append {self._world.calls['log.append']}"
         for item in recorded:
-            self._note(item.fact)
+            self._note(item.fact, place)
         if self._world.follower is not None:
             self._world.follower.follow()
         seen = {type(item.fact.body) for item in recorded}
@@ -211,20 +213,21 @@ class Watch:
             world.works = world.anything_works()
             world.is_unseen = bool(call)
 
-    def _note(self, fact: Fact) -> None:
-        world = self._world
-        name = type(fact.body).__name__
-        if fact.state is not None:
-            before = world.fold.get(fact.originator_id)
-            if isinstance(fact.body, e.RotationStarted):
-                world.places_before[fact.originator_id] = world.place.value
-            world.pairs.add((before.state if before else State.WAITING, name))
-            world.fold[fact.originator_id] = rotations.evolve(before, fact) if before else rotations.start(fact)
-            world.story.append(f"{name} -> {fact.state}")
-        state = fact.state or ""
-        place = f"log.append {world.calls['log.append']}"
-        world.trace.append(Step(self.clock.at, Happening.FACT, name, state, call=place, detail=self._detail(fact.body)))
-        check_fact(world, fact)
+    def _note(self, fact: Fact, place: str) -> None:
+        world, body = self._world, fact.body
+        name = type(body).__name__
+        if fact.state is None:  # it is a fact of a credential
+            world.trace.append(Step(self.clock.at, Happening.FACT, name, call=place))
+            return
+        before = world.fold.get(fact.originator_id)
+        if isinstance(body, e.RotationStarted):
+            world.places_before[fact.originator_id] = world.place.value
+        world.pairs.add((before.state if before else State.WAITING, name))
+        rotation = world.fold[fact.originator_id] = world.log.rotation_after(fact)
+        world.story.append(f"{name} -> {fact.state}")
+        detail = self._detail(body)
+        world.trace.append(Step(self.clock.at, Happening.FACT, name, fact.state, call=place, detail=detail))
+        check_fact(world, before, rotation, body)
 
     def _detail(self, body: e.Event) -> str:
         """Return what is worth knowing of a fact besides its name."""

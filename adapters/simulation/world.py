@@ -28,6 +28,7 @@ from adapters.simulation.surroundings import Process, SeededEntropy, SeededIds, 
 from adapters.simulation.trace import Happening, Step
 from adapters.simulation.watch import Watch
 from adapters.targets.memory import MemoryTarget
+from adapters.targets.memory_accounts import Held
 from adapters.targets.memory_options import MemoryOptions
 from engine.credential import Version
 from engine.facts import Recorded
@@ -89,7 +90,7 @@ class Simulation:
         can_capture = self.capabilities.values_max == 1 and self.capabilities.settable
         self.shows = options is not None and options.shows_restorable and can_capture
         """What is replaced at the target can be captured before, and set back."""
-        self.is_eventual = options is not None and options.eventual > 0
+        self.is_eventual = self.capabilities.propagation > 0
         self._begin_notes()
         self.watch = Watch(self)
         self._worlds = 0
@@ -170,7 +171,7 @@ class Simulation:
         value = self.target.apply(wanted, tag="before", deadline=Instant(self.clock.at + 10**12))
         for accounts in self.accounts:
             for login in accounts.accounts.logins.values():
-                login.behind = 0  # that was long ago: everybody sees it
+                login.behind_until = 0  # that was long ago: everybody sees it
         if not self.takeover:
             self.store.stage(PATH, "v0-initial", value)
             self.store.promote(PATH, "v0-initial", value, expected=None)
@@ -185,7 +186,10 @@ class Simulation:
     @property
     def open(self) -> Rotation | None:
         """The rotation that has not ended."""
-        return next((rotation for rotation in self.fold.values() if rotation.state not in ENDED), None)
+        for rotation in self.fold.values():
+            if rotation.state not in ENDED:
+                return rotation
+        return None
 
     @property
     def kept_unseen(self) -> bool:
@@ -209,8 +213,13 @@ class Simulation:
 
     def anything_works(self) -> bool:
         """Tell whether the target accepts a value that anybody knows, whether a store holds it or not."""
-        known = [*self.seen_values.values(), *self.by_hand, *([self.initial] if self.initial else [])]
-        return any(self.target.accepts(value) for value in known)
+        known = [*([self.initial] if self.initial else []), *self.seen_values.values(), *self.by_hand]
+        return any(self.target.accepts(value) for value in reversed(known))  # the newest is what works, mostly
+
+    def in_force(self) -> list[Held]:
+        """Return every value that the target accepts, on any node."""
+        logins = [login for accounts in self.accounts for login in accounts.accounts.logins.values()]
+        return [held for login in logins for held in login.values]
 
     def values_in_force(self) -> int:
         """Return how many values the target accepts, on the node that accepts most."""
@@ -300,6 +309,7 @@ class Simulation:
             issues_value=self.capabilities.issues_value,
             settable=self.capabilities.settable,
             login_budget=self.capabilities.login_budget,
+            propagation=self.capabilities.propagation,
             grace=GRACE if overlap else Microseconds(0),
             rollback_automatic=self.automatic,
             versions_kept=3,

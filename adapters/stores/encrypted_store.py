@@ -4,12 +4,16 @@ Rule 1: what the bytes look like stands in envelope.py, how they reach the disk 
 shelf.py; here they are put together.
 Rule 2: a change reads, changes and replaces under the lock of the file; reading needs no lock, for a file
 that is there is always whole.
+Rule 3: the file is read every time. What is kept of the last time is used where every byte is the same: opening the
+versions of some thousand credentials to look at one would cost more than all the rest.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -41,6 +45,15 @@ class _Path(msgspec.Struct, array_like=True):
     previous: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file as it was opened: its bytes, the recipe of its key, and each path in it, still encoded."""
+
+    content: bytes = field(repr=False)
+    recipe: KeyRecipe
+    paths: dict[str, msgspec.Raw] = field(repr=False)
+
+
 class EncryptedFileStore:
     """A versioned store in one encrypted file; several processes and threads may use the file at once."""
 
@@ -48,6 +61,8 @@ class EncryptedFileStore:
         self._path = path
         self._key = key
         self._master: tuple[KeyRecipe, bytes] | None = None
+        self._last: _Opened | None = None
+        """The file as it was opened last."""
 
     @property
     def capabilities(self) -> StoreCapabilities:
@@ -103,38 +118,40 @@ class EncryptedFileStore:
 
     def _shelf(self, path: str) -> Shelf:
         what = f"opening {self._path}"
-        opened = files.read(self._path, what=what)
-        if opened is None:
+        found = files.read(self._path, what=what)
+        if found is None:
             return Shelf()
-        shelves, _ = self._open(opened.content, what=what)
-        return shelves.get(path, Shelf())
+        return _decode(self._open(found.content, what=what).paths.get(path), what=what)
 
     def _change(self, path: str, change: Callable[[Shelf], bool], *, deadline: Instant | None = None) -> None:
         what = f"writing {self._path}"
         files.make_folder(self._path.parent, what=what)
         with files.locked(self._path, what=what):
-            opened = files.read(self._path, what=what)
-            shelves: dict[str, Shelf] = {}
-            recipe: KeyRecipe | None = None
-            if opened is not None:
-                shelves, recipe = self._open(opened.content, what=what)
-            if change(shelves.setdefault(path, Shelf())):
-                recipe = recipe or self._key.fresh()
-                content = envelope.seal(_encode(shelves), key=recipe, master=self._master_key(recipe))
+            found = files.read(self._path, what=what)
+            opened = None if found is None else self._open(found.content, what=what)
+            shelf = _decode(None if opened is None else opened.paths.get(path), what=what)
+            if change(shelf):
+                recipe = self._key.fresh() if opened is None else opened.recipe
+                plain = _encode({} if opened is None else opened.paths, path, shelf)
+                content = envelope.seal(plain, key=recipe, master=self._master_key(recipe))
                 files.replace(self._path, content, what=what, deadline=deadline)
             elif opened is not None:
                 files.confirm(self._path, what=what)
 
-    def _open(self, content: bytes, *, what: str) -> tuple[dict[str, Shelf], KeyRecipe]:
+    def _open(self, content: bytes, *, what: str) -> _Opened:
+        last = self._last
+        if last is not None and last.content == content:
+            return last
         sealed = envelope.parse(content, what=what)
-        master = self._master_key(sealed.header.key)
+        recipe = sealed.header.key
         try:
-            plain = envelope.unseal(sealed, master=master, what=what)
+            plain = envelope.unseal(sealed, master=self._master_key(recipe), what=what)
         except WrongKey:
             # The right key may be put in place while this process lives, so the wrong one is not kept.
             self._master = None
             raise
-        return _decode(plain, what=what), sealed.header.key
+        opened = self._last = _Opened(content, recipe, _paths(plain, what=what))
+        return opened
 
     def _master_key(self, recipe: KeyRecipe) -> bytes:
         """Return the master key, derived once: stretching a passphrase takes longer than all the rest."""
@@ -162,16 +179,19 @@ class EncryptedFileStore:
         opened = files.read(self._path, what=what)
         if opened is None:
             return [Finding("file", Severity.OK, f"{self._path} will be made at the first write")]
-        shelves, _ = self._open(opened.content, what=what)
-        findings = [Finding("file", Severity.OK, f"{self._path} opens with this key; paths in it: {len(shelves)}")]
+        paths = self._open(opened.content, what=what).paths
+        findings = [Finding("file", Severity.OK, f"{self._path} opens with this key; paths in it: {len(paths)}")]
         if files.is_open_to_others(opened.status):
             hint = f"Run: chmod 600 {self._path}"
             findings.append(Finding("file", Severity.WARN, f"others may use {self._path}", hint))
         return findings
 
 
-def _encode(shelves: dict[str, Shelf]) -> bytes:
-    stored = {path: _stored(shelf) for path, shelf in shelves.items() if shelf.values}
+def _encode(paths: Mapping[str, msgspec.Raw], path: str, shelf: Shelf) -> bytes:
+    """Return the plain body with one of its paths changed, or left out where nothing is held there."""
+    stored: dict[str, msgspec.Raw | _Path] = {**paths, path: _stored(shelf)}
+    if not shelf.values:
+        del stored[path]
     return msgspec.msgpack.encode(stored)
 
 
@@ -183,17 +203,26 @@ def _stored(shelf: Shelf) -> _Path:
     return _Path(versions, shelf.current, shelf.pending, shelf.previous)
 
 
-def _decode(plain: bytes, *, what: str) -> dict[str, Shelf]:
-    try:
-        stored = msgspec.msgpack.decode(plain, type=dict[str, _Path])
-    except msgspec.DecodeError:
-        # The tag was right, so keyturn wrote this; only another version of it can have.
-        raise NewerFormat(what=what, why="its content is not what this keyturn writes") from None
-    return {path: _shelf(entry) for path, entry in stored.items()}
+def _paths(plain: bytes, *, what: str) -> dict[str, msgspec.Raw]:
+    with _known_form(what):
+        return msgspec.msgpack.decode(plain, type=dict[str, msgspec.Raw])
 
 
-def _shelf(entry: _Path) -> Shelf:
+def _decode(stored: msgspec.Raw | None, *, what: str) -> Shelf:
+    if stored is None:
+        return Shelf()
+    with _known_form(what):
+        entry = msgspec.msgpack.decode(stored, type=_Path)
     values = {
         row.version: CredentialValue(row.username, Secret(row.secret), row.form, row.handle) for row in entry.versions
     }
     return Shelf(values, entry.current, entry.pending, entry.previous)
+
+
+@contextmanager
+def _known_form(what: str) -> Iterator[None]:
+    try:
+        yield
+    except msgspec.DecodeError:
+        # The tag was right, so keyturn wrote this; only another version of it can have.
+        raise NewerFormat(what=what, why="its content is not what this keyturn writes") from None

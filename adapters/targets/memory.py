@@ -121,7 +121,7 @@ class MemoryTarget:
                 return
             username = old.username if old else keep.username if keep else ""
             login = accounts.logins.get(username, Login())
-            kept = accounts.logins.get(keep.username, Login()).find(keep) if keep else None
+            kept = accounts.find(keep) if keep else None
             if keep is not None and kept is None and (login.find(old) if old else login.values):
                 raise Rejected(what=what, why=f"the value of {keep.username!r} that is to stay is not accepted")
             self._drop(login, username, lambda held: old is None or held.holds(old), keep)
@@ -203,7 +203,7 @@ class MemoryTarget:
     def accepts(self, value: CredentialValue) -> bool:
         """Tell whether `value` is in force, whatever logins see: no try is counted, no fault applies."""
         with self._keeping.opened() as accounts:
-            return accounts.logins.get(value.username, Login()).find(value) is not None
+            return accounts.find(value) is not None
 
     def strangers(self, known: Iterable[CredentialValue]) -> Sequence[tuple[str, Held]]:
         """Return login and value of everything in force that is none of `known`."""
@@ -300,16 +300,13 @@ class MemoryTarget:
 
     def _changes(self, login: Login) -> None:
         """Remember what logins go on seeing, where a change shows late."""
-        if self._options.eventual:
-            login.shown = login.shown if login.behind else login.values
-            login.behind = self._options.eventual
+        if self._capabilities.propagation:
+            login.shown = self._view(login)
+            login.behind_until = self._now() + self._capabilities.propagation
 
     def _view(self, login: Login) -> list[Held]:
-        """Return what this login attempt sees, and count it."""
-        if not login.behind:
-            return login.values
-        login.behind -= 1
-        return login.shown
+        """Return what a login attempt sees now."""
+        return login.shown if self._now() < login.behind_until else login.values
 
     def _try(self, login: Login, view: list[Held], value: CredentialValue) -> Probe:
         if self._is_locked(login):

@@ -68,27 +68,35 @@ class Held(msgspec.Struct, omit_defaults=True):
 
 
 class Login(msgspec.Struct, omit_defaults=True):
-    """One login. `values` is the truth; `shown` is what logins still see for the next `behind` calls.
+    """One login. `values` is the truth; `shown` is what logins still see until `behind_until`.
 
     `past` are marks that were valid once, kept where a value cannot be set back; `wrong` are the times of wrong
-    tries in microseconds.
+    tries. Times are microseconds.
     """
 
     values: list[Held] = []
     shown: list[Held] = []
-    behind: int = 0
+    behind_until: int = 0
     past: list[str] = []
     wrong: list[int] = []
 
     def find(self, value: CredentialValue) -> Held | None:
         """Return the value in force that is `value`; None where the login does not accept it."""
-        return next((held for held in self.values if held.holds(value)), None)
+        for held in self.values:
+            if held.holds(value):
+                return held
+        return None
 
 
 class Accounts(msgspec.Struct, omit_defaults=True):
     """The logins of one target by name."""
 
     logins: dict[str, Login] = {}
+
+    def find(self, value: CredentialValue) -> Held | None:
+        """Return the value in force that is `value`; None where its login does not accept it, or is none."""
+        login = self.logins.get(value.username)
+        return login.find(value) if login is not None else None
 
 
 class Keeping(Protocol):

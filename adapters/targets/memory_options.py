@@ -49,8 +49,8 @@ class MemoryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Show what is kept of the value in force, and accept it back."""
     mode: Literal["set", "issue"] | None = None
     """For `script`: the program is given the value (set), or prints the one it made."""
-    eventual: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
-    """A change shows only after this many logins have been tried."""
+    propagation: Duration = Duration(0)
+    """Logins are answered as before a change for this long after it."""
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,4 +88,5 @@ def capabilities_of(strategy: Strategy, options: MemoryOptions, name: str) -> Ta
         settable=not issues if options.settable is None else options.settable,
         retry=options.retry or (RetryClass.PROBE_FIRST if strategy in _PROBE_FIRST else RetryClass.IDEMPOTENT),
         login_budget=budget,
+        propagation=options.propagation.microseconds,
     )

@@ -192,7 +192,7 @@ LABELS: Final = frozenset({"le", *(label for metric in METRICS for label in metr
 # --- by the names of dsops -------------------------------------------------------------------------------
 
 # Names, labels and buckets are those that dsops registers; of the verification's duration and of dropped notifications
-# it documents the names only. `dsops_health_check_status` has no source yet.
+# it documents the names only.
 
 DSOPS_BOUNDS: Final = (1, 5, 10, 30, 60, 120)
 
@@ -218,6 +218,12 @@ DSOPS_DURATION: Final = Metric(
 DSOPS_ROLLBACKS: Final = Metric(
     "dsops_rollback_total", Form.COUNTER, "keyturn_rollbacks_total by another name.", ("service", "type")
 )
+DSOPS_CHECK: Final = Metric(
+    "dsops_health_check_status",
+    Form.GAUGE,
+    "keyturn_check_status as dsops tells it: 1 where all checks of a type passed or warned last, else 0.",
+    ("service", "check_type"),
+)
 DSOPS_VERIFICATION: Final = Metric(
     "dsops_verification_duration_seconds",
     Form.HISTOGRAM,
@@ -236,6 +242,7 @@ ALIASES: Final = (
     DSOPS_STARTED,
     DSOPS_COMPLETED,
     DSOPS_DURATION,
+    DSOPS_CHECK,
     DSOPS_ROLLBACKS,
     DSOPS_VERIFICATION,
     DSOPS_DROPPED,

@@ -31,7 +31,8 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
     if kind is None:
         return None
     body, completes = fact.body, kind is NoticeKind.COMPLETED
-    is_asked = kind in (NoticeKind.ROLLBACK_STARTED, NoticeKind.ROLLED_BACK) and not rotation.automatic
+    by_itself = rotation.automatic and not isinstance(body, e.RollbackRetried)  # that a person tries is no failure
+    is_asked = kind in (NoticeKind.ROLLBACK_STARTED, NoticeKind.ROLLED_BACK) and not by_itself
     shows_cause = kind in _WITH_CAUSE and not is_asked  # what only went wrong on the way back that a person wanted
     ways = () if kind in _NOTHING_TO_DO else _ways(kind, rotation)
     return Notice(
@@ -48,7 +49,7 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
         previous_version=rotation.previous,
         actor=fact.actor,
         reason=getattr(body, "reason", "") or (rotation.reason if kind in _WITH_REASON_OF_START else ""),
-        automatic=rotation.automatic and kind in _WITH_CAUSE,
+        automatic=by_itself and kind in _WITH_CAUSE,
         started_at=rotation.started_at,
         duration=Microseconds(fact.at - rotation.started_at),
         cause=rotation.cause if shows_cause else None,

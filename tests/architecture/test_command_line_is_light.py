@@ -13,6 +13,7 @@ from tests.architecture.source import ROOT
 HEAVY = {
     "boto3",
     "eventsourcing",
+    "http_sf",
     "httpx",
     "jinja2",
     "prometheus_client",

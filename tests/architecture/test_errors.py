@@ -34,6 +34,7 @@ KEYTURN_ERROR_CAUGHT_IN = {
     "adapters/cli/main.py": "turns an error into three lines and an exit code",
     "adapters/cli/session.py": "begins to send notifications: what keeps it from that is told, and the work goes on",
     "adapters/outbox/dispatcher.py": "ends a thread that delivers, and says so: the work goes on without it",
+    "engine/group_runner.py": "rotates several services: what keeps one of them back is recorded, and decides for all",
     "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
     "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
 }

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine import facts
-from engine.events import ChannelEvent, CredentialEvent, CredentialOverdue, Event, RotationEvent
+from engine.events import ChannelEvent, CredentialEvent, CredentialOverdue, Event, GroupEvent, RotationEvent
 from engine.machine import EVENTS
 
 TAG = re.compile(r"([a-z]+(?:-[a-z]+)*)\.([1-9][0-9]*)")
@@ -31,8 +31,9 @@ def _name(tag: str) -> tuple[str, int]:
 
 
 def test_an_event_belongs_to_one_aggregate() -> None:
-    """An event is of a rotation, a credential, a channel or a due date, and has a tag that no other has."""
+    """An event is of a rotation, a credential, a channel, a due date or a group, and has a tag that no other has."""
     kinds = [*get_args(RotationEvent), *get_args(CredentialEvent), *get_args(ChannelEvent), CredentialOverdue]
+    kinds += get_args(GroupEvent)
     assert len(CURRENT) == len(set(kinds)) == len(kinds)
     assert set(kinds) == set(get_args(Event))
 

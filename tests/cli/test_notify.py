@@ -147,7 +147,7 @@ def test_status_and_doctor_say_that_nobody_was_told(folder: Folder) -> None:
     assert "nobody was told" not in folder.run("status").err + folder.run("doctor").out
 
 
-def test_doctor_is_silent_about_services_that_tell_nobody(folder: Folder) -> None:
+def test_status_and_doctor_are_silent_about_services_that_tell_nobody(folder: Folder) -> None:
     """Whoever gave a service no channels does not miss them."""
     tell(folder, "{file: {path: told.jsonl}}", "app-db", "silent", faults="fail_verification")
     head, _, tail = folder.config.read_text().rpartition(CHANNELS.format(channels="{file: {path: told.jsonl}}"))
@@ -157,6 +157,7 @@ def test_doctor_is_silent_about_services_that_tell_nobody(folder: Folder) -> Non
     age(folder)
     done = folder.run("doctor")
     assert "nobody was told" not in done.out + done.err
+    assert "nobody was told" not in folder.run("status").err
 
 
 def test_doctor_tells_how_each_channel_stands(folder: Folder) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from adapters.cli.commands import COMMANDS, help_text
 from adapters.cli.reference import FIELDS
+from adapters.quick_status import VIEWS_FILE
 from tests.cli.forking import Forking
 from tests.cli.program import Folder
 
@@ -60,12 +63,32 @@ def test_a_service_whose_first_rotation_went_back_is_still_due(folder: Folder) -
     assert folder.ok("rotate", "--due", "--json").document["state"] == "completed"
 
 
-def test_status_follows_a_state_that_the_configuration_names(folder: Folder) -> None:
-    """`state:` is honoured by the quick way too, where neither option nor variable names one."""
+@pytest.mark.parametrize("before", ["", "# a fleet\n" * 200_000], ids=["small", "2 MB"])
+def test_status_follows_a_state_that_the_configuration_names(folder: Folder, before: str) -> None:
+    """`state:` is honoured by the quick way too, where no option and no variable names one, wherever it stands."""
     text = folder.config.read_text()
-    folder.config.write_text(text.replace("version: 1", "version: 1\nstate: ./state"))
+    folder.config.write_text(text.replace("version: 1", f"version: 1\n{before}state: ./state"))
     version = folder.settled("app-db")["version"]
     assert version in folder.run("status", KEYTURN_STATE="").out
+
+
+def test_when_services_are_due_is_told_anew_only_where_that_has_changed(folder: Folder) -> None:
+    """A daemon brings the views up every second: with a fleet in monitoring it would do little else."""
+    folder.ok("rotate", "app-db")
+    assert told_when_due(folder) == 1
+    with closing(sqlite3.connect(folder.state / VIEWS_FILE)) as views, views:
+        views.execute("DELETE FROM configured")
+    folder.run("rotate", "app-db", "--detach").refused(8, "still staging")
+    assert told_when_due(folder) == 0
+    folder.ok("resume", "app-db")
+    assert told_when_due(folder) == 1
+
+
+def told_when_due(folder: Folder) -> int:
+    """Return of how many services the views know when they are due."""
+    with closing(sqlite3.connect(folder.state / VIEWS_FILE)) as views:
+        (count,) = views.execute("SELECT COUNT(*) FROM configured").fetchone()
+    return int(count)
 
 
 def test_history_is_oldest_first_and_its_positions_are_those_of_the_log(rotated: Folder) -> None:

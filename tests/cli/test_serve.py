@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,11 +15,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.event_store.sqlite import SqliteEventLog
+from adapters.quick_status import LOG_FILE
+from engine.events import HealthSampled
+from engine.values import Instant
 from tests.architecture.source import ROOT
 from tests.cli.program import Folder
 
@@ -121,6 +127,7 @@ def test_what_is_due_is_rotated_to_its_end_and_told(folder: Folder) -> None:
         assert 'keyturn_check_status{check="connection",' in body
         status, body = served.get("/healthz")
         assert (status, json.loads(body)["ok"]) == (200, True)
+        assert 0 <= json.loads(body)["late_seconds"]["p50"] <= json.loads(body)["late_seconds"]["p99"] < PATIENCE
         assert served.get("/secrets")[0] == 404
         assert "stopped" in served.stop()
 
@@ -138,6 +145,44 @@ def test_killed_and_started_again_it_goes_on_with_the_same_rotation(folder: Fold
         served.stop()
     assert list(rotations(folder)) == list(begun)
     assert told(folder) == ["started", "completed"]
+
+
+FLEET = """      grace_period: 1s
+      health_checks: {monitoring_period: 5s, interval: 500ms}
+"""
+
+
+def test_a_fleet_in_monitoring_goes_on_behind_a_kill(folder: Folder) -> None:
+    """More services than workers: each is looked at on both sides of the kill, never too early, and to its end."""
+    names = [f"app-{number}" for number in range(20)]
+    folder.configure(*names, ttl="1h", more=FLEET)
+    with serving(folder) as served:
+        until(lambda: len(looks(folder)) == len(names))
+        served.process.kill()
+        served.process.wait()
+    before, left = looks(folder), [each for each, state in rotations(folder).items() if state == "monitoring"]
+    assert left
+    with serving(folder) as served:
+        until(lambda: set(rotations(folder).values()) == {"completed"})
+        served.stop()
+    after = looks(folder)
+    assert set(after) == set(rotations(folder))
+    assert len(after) == len(names)
+    assert [each for each in left if len(after[each]) == len(before[each])] == []
+    assert [at for each in after.values() for (_, due), (at, _) in pairwise(each) if at < due] == []
+
+
+def looks(folder: Folder) -> dict[str, list[tuple[Instant, Instant]]]:
+    """Return of each rotation that was looked at: when that was, and when the next look is due, oldest first."""
+    found: dict[str, list[tuple[Instant, Instant]]] = {}
+    with SqliteEventLog(folder.state / LOG_FILE, must_exist=True) as log:
+        position = 0
+        while facts := log.after(position):
+            position = facts[-1].position
+            for fact in (recorded.fact for recorded in facts if isinstance(recorded.fact.body, HealthSampled)):
+                assert isinstance(fact.body, HealthSampled)
+                found.setdefault(str(fact.originator_id), []).append((fact.at, fact.body.due.wall))
+    return found
 
 
 def test_what_a_command_begins_beside_it_is_driven_by_it(folder: Folder) -> None:
@@ -192,13 +237,20 @@ def test_how_metrics_are_shown_is_configured(folder: Folder, keys: str, path: st
 
 
 def test_the_port_is_configured(folder: Folder) -> None:
-    """0 is any free one; a second daemon at the same port says so."""
+    """A second daemon at the same port says so; 0 is any free one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
     config = folder.path / "keyturn.yaml"
-    config.write_text(config.read_text() + "\nmetrics: {prometheus: {port: 0}}\n")
+    config.write_text(config.read_text() + f"\nmetrics: {{prometheus: {{port: {free}}}}}\n")
     with serving(folder, listen="") as served:
+        assert served.address == f"127.0.0.1:{free}"
         done = folder.run("serve", "--listen", served.address)
         assert (done.code, "cannot be listened at" in done.err) == (2, True)
         assert folder.run("serve", "--listen", "nowhere").code == 2
+        config.write_text(config.read_text().replace(f"port: {free}", "port: 0"))
+        with serving(folder, listen="") as other:
+            assert other.address not in (served.address, "127.0.0.1:0")
 
 
 def test_two_daemons_on_one_state_do_everything_once(folder: Folder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
@@ -217,3 +218,14 @@ def test_every_metric_of_the_log_is_shown_or_alerted_on() -> None:
         "keyturn_rotation_duration_seconds",
         "keyturn_notifications_dropped_total",
     }
+
+
+# --- the picture -----------------------------------------------------------------------------------------
+
+
+def test_the_picture_shows_every_panel_and_none_that_is_gone() -> None:
+    """A panel that is added is not in it until `python -m tests.docs.dashboard_picture` is run again."""
+    assert "](../monitoring/dashboard.svg)" in PAGE
+    picture = (FOLDER / "dashboard.svg").read_text(encoding="utf-8")
+    titles = re.findall(r'<text style="font-weight: 700;[^>]*>([^<]*)</text>', picture)
+    assert sorted(map(unescape, titles)) == sorted(panel["title"] for panel in PANELS)

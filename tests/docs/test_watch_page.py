@@ -9,7 +9,7 @@ from adapters.config.load import parse
 from adapters.registry import CHECK_GROUP, SHIPPED, check_adapter
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "watch-a-new-version.md").read_text(encoding="utf-8")
-KINDS = {"PostgreSQL": "postgresql", "Redis": "redis"}
+KINDS = {"PostgreSQL": "postgresql", "MariaDB": "mariadb", "MySQL": "mysql", "Redis": "redis"}
 
 
 def test_the_example_is_taken() -> None:

@@ -83,7 +83,9 @@ def test_a_demo_whose_clients_fail_says_so_and_does_not_succeed(capsys: pytest.C
     def careless(arguments: Sequence[str]) -> int:
         if arguments[0] == "status":
             file = Path(arguments[arguments.index("--config") + 1]).parent / "app.env"
-            file.write_text(file.read_text().replace("shop_", "nobody_"))
+            damaged = file.with_name("damaged.env")
+            damaged.write_text(file.read_text().replace("shop_", "nobody_"))
+            damaged.replace(file)  # all at once, as keyturn writes it: a client that reads half a file ends
         return main(arguments)
 
     output = Console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -9,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from uuid import UUID, uuid4
 
 import pytest
 
+from adapters.event_store import recorder
+from adapters.event_store.schema import connect
 from adapters.event_store.sqlite import SqliteEventLog
 from engine.errors import Conflict
-from engine.facts import Recorded
+from engine.facts import Fact, Recorded
 from tests.integration.event_store_process import fact
 
 SECONDS_MAX = 60
@@ -155,6 +159,52 @@ def test_threads_of_one_process_append_through_one_log(path: Path) -> None:
         assert log.head() == 20 * 20 + 1
         assert len(conflicts) == 19
         assert log.verify().ok
+
+
+def test_what_threads_append_at_once_is_committed_once_and_each_is_told_its_own(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one thread has the log, the others queue, and the next commits for all of them.
+
+    Where the place of one is taken, that one is told, and the others are recorded, each by a commit of its own.
+    """
+    statements: list[str] = []
+
+    def traced(path: Path, *, busy_seconds_max: float) -> sqlite3.Connection:
+        connection = connect(path, busy_seconds_max=busy_seconds_max)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(recorder, "connect", traced)
+    with SqliteEventLog(path) as log:
+        assert _at_once(log, [[fact(uuid4(), 1), fact(ONE, version)] for version in range(1, 9)]) == []
+        assert statements.count("BEGIN IMMEDIATE") == 1
+        assert [conflict.fields["stream"] for conflict in _at_once(log, [[fact(uuid4(), 1)], [fact(ONE, 1)]])] == [
+            str(ONE)
+        ]
+        assert log.head() == 17
+        assert log.verify().ok
+
+
+def _at_once(log: SqliteEventLog, appends: Sequence[Sequence[Fact]]) -> list[Conflict]:
+    """Append from a thread each, all of which come while another one has the log; return the conflicts."""
+    conflicts: list[Conflict] = []
+
+    def append(facts: Sequence[Fact]) -> None:
+        try:
+            assert [recorded.fact for recorded in log.append(facts)] == list(facts)
+        except Conflict as conflict:
+            conflicts.append(conflict)
+
+    threads = [Thread(target=append, args=(facts,)) for facts in appends]
+    with log.recorder.datastore.turn():
+        for number, thread in enumerate(threads, start=1):
+            thread.start()
+            while log.recorder.waiting < number:
+                sleep(0.001)
+    for thread in threads:
+        thread.join()
+    return conflicts
 
 
 # --- following the log -------------------------------------------------------------------------------------

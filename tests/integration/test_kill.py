@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from signal import SIGKILL
@@ -25,6 +26,9 @@ from tests.integration.installations import Driver, Ended, Installation, install
 from tests.integration.sites import SERVICE, Site
 
 pytestmark = pytest.mark.slow
+
+FOLLOWED_EVERY = 3
+"""After so many points, another rotation follows: it takes as long as all that went before."""
 
 STRATEGIES = (Strategy.SINGLE, Strategy.ALTERNATING, Strategy.DUAL)
 
@@ -100,12 +104,14 @@ class Lanes:
     def tried(self, points: list[Point]) -> list[str]:
         """Kill at each point and recover; return what was wrong, a line each."""
         with ThreadPoolExecutor(self._count) as pool:
-            return [wrong for wrong in pool.map(self._try, points) if wrong]
+            return [wrong for wrong in pool.map(self._try, points, count()) if wrong]
 
-    def _try(self, point: Point) -> str:
+    def _try(self, point: Point, number: int) -> str:
         with self.one() as installation:
             try:
                 _kill_and_recover(installation, self.story, point)
+                if number % FOLLOWED_EVERY == 0:
+                    _rotate_once_more(installation)
             except AssertionError as error:
                 return f"{self.story.name}, killed {point.name}: {error}"
         return ""
@@ -152,6 +158,10 @@ def _kill_and_recover(installation: Installation, story: Story, point: Point) ->
     if story.rotations or installation.rotations():
         _assert_ended(installation)
     _assert_idle(installation)
+
+
+def _rotate_once_more(installation: Installation) -> None:
+    """See that what was recovered is rotated as if nothing had been."""
     installation.site.mend()
     _end_grace(installation)
     installation.done("rotate", SERVICE)

@@ -24,7 +24,9 @@ from adapters.simulation.jobs import crowd_of
 from adapters.simulation.seeds import handled, seeded
 from adapters.simulation.world import run
 from adapters.targets.memory_options import MemoryOptions
+from engine.adapter import Duration
 from engine.plan import RetryClass, Strategy
+from engine.values import SECOND
 from tests.simulation.pairs import Pairs, seconds_after, singles
 
 _MINUTE: Final = 60.0
@@ -57,7 +59,7 @@ def targets() -> Kind:
             retry=source.choice([None, *RetryClass]),
             settable=source.choice([None, None, False]),
             shows_restorable=source.random() < 0.4,
-            eventual=source.choice([0, 0, 0, 1]),
+            propagation=Duration(source.choice([0, 0, 0, 1, 7, 40]) * SECOND),
         )
 
     return Kind(

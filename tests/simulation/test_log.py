@@ -61,3 +61,13 @@ def test_what_is_kept_does_not_change_under_who_has_it() -> None:
     assert (before.version, before.last) == (0, None)
     assert process.credential(SERVICE, ENVIRONMENT).last == ended.id
     assert process.load(ended.id) == ended
+
+
+def test_what_was_after_a_fact_can_be_asked_for_once_the_log_has_grown() -> None:
+    """In any order; the next reading shows the newest again."""
+    world = Simulation(Strategy.DUAL)
+    ended = world.rotate()
+    facts = world.log.stream(ended.id)
+    for number in (1, len(facts), 3, 2, len(facts) - 1):
+        assert world.log.rotation_after(facts[number - 1]) == rotations.fold(facts[:number])
+    assert world.log.rotation(ended.id) == ended

@@ -13,13 +13,14 @@ from adapters.simulation.shelves import StoreKind
 from adapters.simulation.surroundings import SERVER_TIMEOUT, SimulatedClock
 from adapters.simulation.world import Simulation, run
 from adapters.targets.memory_options import MemoryOptions
+from engine.adapter import Duration
 from engine.machine import State
 from engine.plan import Strategy
 from engine.ports import Probe
 from engine.values import SECOND, CredentialValue, Deadline, Instant, Microseconds, Secret
 
 KINDS: dict[str, dict[str, Any]] = {
-    "shows a change late": {"options": MemoryOptions(eventual=1)},
+    "shows a change late": {"options": MemoryOptions(propagation=Duration(7 * SECOND))},
     "three nodes": {"nodes": 3},
     "no compare-and-set": {"store": StoreKind.BLIND},
     "locks a login": {"options": MemoryOptions(lockout_after=3)},
@@ -37,6 +38,13 @@ def test_seeds_of_faults(kind: str) -> None:
         strategies = [s for s in Strategy if kind != "many values" or s not in ONE_VALUE]
         strategy = source.choice(strategies)
         run(strategy, draw_faults(source, strategy, source.choice([0, 1, 2, 3, 8])), seed=seed, **KINDS[kind])
+
+
+@pytest.mark.parametrize("strategy", Strategy)
+def test_rotations_complete_where_a_change_takes_long_to_show(strategy: Strategy) -> None:
+    """Forty seconds: some twenty logins with the new version are refused before it is accepted."""
+    world = run(strategy, [], options=MemoryOptions(propagation=Duration(40 * SECOND)))
+    assert {rotation.state for rotation in world.fold.values()} == {State.COMPLETED}
 
 
 def test_nodes_that_disagree_show_nothing_clear() -> None:

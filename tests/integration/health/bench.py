@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.health import postgresql, redis, replication_lag
+from adapters.health import databases, redis, replication_lag
 from adapters.targets import memory
 from adapters.targets.postgresql import AdminCredentials, PostgresqlOptions
 from adapters.targets.postgresql_login import Tls
@@ -25,9 +25,9 @@ from tests.conftest import Database
 ADAPTERS = {
     each.name: each
     for each in (
-        postgresql.QUERY_LATENCY,
-        postgresql.CONNECTION_POOL,
-        postgresql.ACTIVE_TRANSACTIONS,
+        databases.QUERY_LATENCY,
+        databases.CONNECTION_POOL,
+        databases.ACTIVE_TRANSACTIONS,
         redis.COMMAND_LATENCY,
         redis.MEMORY_USAGE,
         redis.CONNECTION_COUNT,

@@ -124,6 +124,11 @@ def test_a_standby_that_stops_replaying_falls_behind(
         assert followed.unit == "s"
         assert "replica 1 (walreceiver)" in followed.text
         assert eventually(behind, PASS).text.startswith("this standby is 0.0 s behind")
+        # Only from the time of a transaction that it replayed can a standby tell how far behind it is.
+        until = time.monotonic() + 15
+        while not copy.run("SELECT 1 WHERE pg_last_xact_replay_timestamp() IS NOT NULL"):
+            assert time.monotonic() < until, "the standby replays nothing"
+            time.sleep(0.05)
 
         copy.run("SELECT pg_wal_replay_pause()")
         database.run("CREATE TABLE {} ()", f"fresh{database.suffix}")

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from adapters.health.script import ScriptCheck
 from adapters.programs import GUARDIAN
-from engine.health import TEXT_BYTES_MAX, CheckResult
+from engine.health import TEXT_BYTES_MAX, CheckResult, Validatable
 from engine.values import SECOND, CredentialValue, Secret
 from tests.architecture.source import ROOT
 from tests.integration.health.scripts import eventually, running, script, script_check
@@ -59,23 +59,43 @@ def test_the_metric_that_is_asked_for_is_the_value(tmp_path: Path) -> None:
     assert (seen.value, seen.unit) == (0.2, "ratio")
 
 
+def unable(tmp_path: Path, name: str) -> str:
+    """Return why a script cannot be run, which it says when it is asked and when it looks."""
+    checking = check("script", {"script": name}, base=tmp_path)
+    assert isinstance(checking, Validatable)
+    seen = checking.look(subject())
+    assert seen.result is CheckResult.UNKNOWN
+    assert checking.validate() == {"script": seen.text}
+    return seen.text
+
+
 def test_a_script_that_cannot_be_run_is_unknown_and_says_why(tmp_path: Path) -> None:
-    missing = check("script", {"script": "nowhere"}, base=tmp_path)
-    assert isinstance(missing, ScriptCheck)
-    assert missing.validate() == [f"there is no {tmp_path / 'nowhere'}"]
-    seen = missing.look(subject())
-    assert (seen.result, seen.text) == (CheckResult.UNKNOWN, f"there is no {tmp_path / 'nowhere'}")
+    assert unable(tmp_path, "nowhere") == f"there is no {tmp_path / 'nowhere'}"
+    assert unable(tmp_path, ".") == f"{tmp_path} is no file"
     name = script(tmp_path, "exit 0")
-    assert check("script", {"script": name}, base=tmp_path).look(subject()).result is CheckResult.PASS
-    (tmp_path / name).chmod(0o644)
-    plain = check("script", {"script": name}, base=tmp_path).look(subject())
-    assert plain.result is CheckResult.UNKNOWN
-    assert "is not executable" in plain.text
-    (tmp_path / name).chmod(0o755)
-    (tmp_path / name).write_text("#!/nowhere/at/all\n")
-    seen = check("script", {"script": name}, base=tmp_path).look(subject())
+    path = tmp_path / name
+    fine = check("script", {"script": name}, base=tmp_path)
+    assert isinstance(fine, Validatable)
+    assert (fine.validate(), fine.look(subject()).result) == ({}, CheckResult.PASS)
+    path.write_text("exit 0\n")
+    assert "begins with no #! line" in unable(tmp_path, name)
+    for first in ("#!/nowhere/at/all", "#!", "#! /tmp -x"):
+        path.write_text(f"{first}\n")
+        assert "which is no program" in unable(tmp_path, name)
+    path.chmod(0o644)
+    assert "is not executable" in unable(tmp_path, name)
+
+
+def test_what_only_shows_when_it_is_run_is_unknown_as_well(tmp_path: Path) -> None:
+    """As a script that is for a script which is for nothing."""
+    (tmp_path / "between").write_text("#!/nowhere/at/all\n")
+    (tmp_path / "between").chmod(0o755)
+    seen = script_check(tmp_path, "", interpreter=str(tmp_path / "between")).look(subject())
     assert (seen.result, seen.text) == (CheckResult.UNKNOWN, "it could not be run: no such file or directory")
-    assert "is no file" in check("script", {"script": "."}, base=tmp_path).look(subject()).text
+
+
+def test_a_program_of_the_machine_is_run(tmp_path: Path) -> None:
+    assert check("script", {"script": "/bin/true"}, base=tmp_path).look(subject()).result is CheckResult.PASS
 
 
 # --- what it is given --------------------------------------------------------------------------------------------
@@ -208,6 +228,27 @@ def test_ten_megabytes_of_output_are_capped(tmp_path: Path) -> None:
     assert (seen.result, seen.text) == (CheckResult.WARN, "x" * TEXT_BYTES_MAX)
 
 
+@pytest.mark.parametrize("where", ["", " >&2"], ids=["output", "errors"])
+def test_what_is_printed_takes_no_memory_of_ours(tmp_path: Path, where: str) -> None:
+    """Ten megabytes pass through, and what is kept of them is a part of one."""
+    flood = script_check(tmp_path, f"head -c 10000000 /dev/zero | tr '\\0' x{where}; exit 1")
+    tracemalloc.start()
+    try:
+        seen = flood.look(subject())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (seen.result, seen.text) == (CheckResult.WARN, "x" * TEXT_BYTES_MAX)
+    assert most < 2_000_000
+
+
+def test_output_without_end_ends_with_the_time(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    seen = script_check(tmp_path, "exec yes", seconds=0.3).look(subject())
+    assert (seen.result, seen.text) == (CheckResult.UNKNOWN, "it did not end in time: y")
+    assert time.monotonic() - begun < 2
+
+
 # --- that nothing of it stays ------------------------------------------------------------------------------------
 
 
@@ -221,17 +262,20 @@ def test_ten_megabytes_of_output_are_capped(tmp_path: Path) -> None:
     ],
 )
 def test_a_timeout_ends_it_and_whatever_it_began(tmp_path: Path, begin: str) -> None:
-    """Within 200 ms of a timeout of 200 ms, although what it began moved to a session of its own."""
-    mark = f"mark-{tmp_path.name}-{time.monotonic_ns()}"
-    checking = script_check(tmp_path, begin, seconds=0.2, environment={"MARK": mark})
-    begun = time.monotonic()
-    seen = checking.look(subject())
-    took = time.monotonic() - begun
-    left = running(mark)
-    assert (seen.result, seen.text) == (CheckResult.UNKNOWN, "it did not end in time")
-    assert left == []
-    assert 0.2 <= took < 0.4
-    assert seen.duration < SECOND
+    """Within 200 ms of a timeout of 200 ms, although what it began moved to a session of its own.
+
+    That is how fast it is where the machine has the time for it, as at one of three tries.
+    """
+    times: list[float] = []
+    while not times or (times[-1] >= 0.4 and len(times) < 3):
+        mark = f"mark-{tmp_path.name}-{time.monotonic_ns()}"
+        checking = script_check(tmp_path, begin, seconds=0.2, environment={"MARK": mark})
+        begun = time.monotonic()
+        seen = checking.look(subject())
+        times.append(time.monotonic() - begun)
+        assert (seen.result, seen.text, running(mark)) == (CheckResult.UNKNOWN, "it did not end in time", [])
+        assert seen.duration < SECOND
+    assert 0.2 <= min(times) < 0.4
 
 
 def test_what_runs_on_after_the_script_is_ended_with_it(tmp_path: Path) -> None:
@@ -250,9 +294,14 @@ def test_a_timeout_fails_where_it_is_told_to(tmp_path: Path) -> None:
     assert (seen.result, seen.text) == (CheckResult.FAIL, "it did not end in time: half")
 
 
-def test_a_fork_bomb_is_contained(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "bomb",
+    ["bomb() { bomb | bomb & }; bomb; sleep 4", 'setsid "$0" & setsid "$0" & sleep 4'],
+    ids=["in one group", "in sessions of their own"],
+)
+def test_a_fork_bomb_is_contained(tmp_path: Path, bomb: str) -> None:
+    """The superuser's is ended as soon as it is counted; everybody else's may not begin so many processes."""
     mark = f"mark-{tmp_path.name}-{time.monotonic_ns()}"
-    bomb = "bomb() { bomb | bomb & }; bomb; sleep 4"
     checking = script_check(tmp_path, bomb, environment={"MARK": mark}, limits={"processes": 20})
     begun = time.monotonic()
     seen = checking.look(subject())

@@ -36,6 +36,10 @@ class Web:
     """Seconds before each byte of the body."""
     trickle: float = 0.0
     """Seconds before each byte of the head."""
+    hang_up: int = 0
+    """How many of the next requests are not answered: the connection ends."""
+    statuses: list[int] = field(default_factory=list)
+    """The statuses of the next answers, before `status`."""
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Path and Authorization."""
@@ -78,11 +82,14 @@ def serving(pem: Path | None = None) -> Iterator[Web]:
         def do_GET(self) -> None:
             web.asked.append((self.path, self.headers.get("Authorization", "")))
             time.sleep(web.wait)
+            if web.hang_up:
+                web.hang_up, self.close_connection = web.hang_up - 1, True
+                return
             with suppress(OSError):
                 for sign in b"HTTP/1.1 200 OK\r\n" * bool(web.trickle):
                     time.sleep(web.trickle)
                     self.wfile.write(bytes([sign]))
-                self.send_response(web.status)
+                self.send_response(web.statuses.pop(0) if web.statuses else web.status)
                 for name, value in {"Content-Length": str(len(web.body)), **web.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()

@@ -14,7 +14,8 @@ from adapters.metrics import OPENMETRICS, exposition, write_textfile
 from engine import channel_events as c
 from engine import events as e
 from engine.facts import Fact
-from engine.values import SECOND, Instant
+from engine.health import CheckResult
+from engine.values import SECOND, Deadline, Instant, Microseconds
 from projections.metrics import catalogue
 from tests.histories import BEGAN, CAUSE
 from tests.promtool import promtool
@@ -114,6 +115,58 @@ def test_a_channel_that_rests_or_is_disabled_is_open(tmp_path: Path) -> None:
     facts.append(told.fact(c.ChannelDisabled(channel, CAUSE), at=BEGAN))
     with installed(tmp_path, facts, at=until) as collector:
         assert value(collector, "keyturn_breaker_open", channel=channel) == 1
+
+
+# --- health checks ---------------------------------------------------------------------------------------
+
+CHECKED = CONFIGURATION.replace(
+    "strategy: single,",
+    "strategy: single, health_checks: {checks: "
+    "[{type: connection}, {type: tcp, host: a, port: 1, name: near}, {type: tcp, host: b, port: 1, name: far}]},",
+)
+DUE = Deadline(Instant(BEGAN + DAY * SECOND))
+
+
+def saw(story: Story, check: str, result: CheckResult) -> Story:
+    """Have a check see this, for a quarter of a second."""
+    return story.move(e.HealthSampled(check, result, DUE, duration=Microseconds(SECOND // 4)))
+
+
+def monitored() -> Story:
+    """Return a rotation whose new version is looked at."""
+    return Story().start("v1").promote().move(e.MonitoringStarted(DUE))
+
+
+@pytest.mark.parametrize(("result", "number"), list(zip(CheckResult, range(4), strict=True)))
+def test_what_a_check_saw_last_is_a_number(tmp_path: Path, result: CheckResult, number: int) -> None:
+    """The exit codes of Nagios, in the order in which the results stand."""
+    story = saw(saw(monitored(), "connection", CheckResult.WARN), "connection", result)
+    with installed(tmp_path, saw(story, "removed", result).facts, text=CHECKED) as collector:
+        assert value(collector, "keyturn_check_status", **APP, check="connection") == number
+        assert value(collector, "keyturn_check_duration_seconds", **APP, check="connection") == 0.25
+        for absent in ("near", "removed"):
+            assert value(collector, "keyturn_check_status", **APP, check=absent) is None
+
+
+@pytest.mark.parametrize(
+    ("near", "far", "status"),
+    [("pass", "warn", 1), ("fail", "pass", 0), ("pass", "unknown", 0), ("warn", None, 1), (None, None, None)],
+)
+def test_dsops_knows_healthy_and_unhealthy_by_type(
+    tmp_path: Path, near: str | None, far: str | None, status: int | None
+) -> None:
+    """Where there are several checks of one type, one that is not well is enough; what is not seen is not healthy."""
+    story = monitored()
+    for check, result in (("near", near), ("far", far)):
+        if result:
+            saw(story, check, CheckResult(result))
+    for compat in (True, False):
+        more = "metrics: {compat: dsops}\n" if compat else ""
+        (tmp_path / str(compat)).mkdir()
+        with installed(tmp_path / str(compat), story.facts, text=CHECKED, more=more) as collector:
+            told = value(collector, "dsops_health_check_status", service="app-db", check_type="tcp")
+            assert told == (status if compat else None)
+            assert value(collector, "dsops_health_check_status", service="app-db", check_type="connection") is None
 
 
 # --- the configuration -----------------------------------------------------------------------------------

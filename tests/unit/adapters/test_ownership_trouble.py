@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from adapters import ownership as module
 from adapters.composition import compose, establish
 from adapters.config.load import load
 from adapters.ownership import GUARD, FileOwnership, HoldLost, Lease, guarded
+from adapters.renewing import Renewer
 from adapters.system import StateFolderUnusable, SystemClock
 from engine.errors import Fenced
 from engine.values import SECOND, Microseconds
@@ -49,10 +52,53 @@ def test_the_thread_does_not_renew_what_has_run_out(tmp_path: Path, clock: Clock
             held()
 
 
-def test_the_thread_ends_with_the_hold(process: Callable[[], FileOwnership]) -> None:
-    with process().hold(ROTATION):
-        assert any(str(ROTATION) in thread.name for thread in threading.enumerate())
-    assert not any(str(ROTATION) in thread.name for thread in threading.enumerate())
+@pytest.mark.slow
+def test_one_thread_renews_all_that_is_held_and_ends_when_nothing_is(tmp_path: Path) -> None:
+    """A lease that is shorter than those before it is renewed in time; holding for a moment needs no thread."""
+    long, short = FileOwnership(tmp_path, lease=LEASE), FileOwnership(tmp_path, lease=SECOND)
+    with long.hold(UUID(int=2)), short.hold(ROTATION) as held:
+        for number in range(3, 23):
+            with short.hold(UUID(int=number)):
+                assert len(renewing()) == 1
+        time.sleep(1.5)
+        refused(short)
+        held()
+    (thread,) = renewing()
+    thread.join(LEASE / SECOND)
+    assert renewing() == []
+    with short.hold(ROTATION) as held:
+        time.sleep(1.5)
+        refused(short)
+        held()
+
+
+def test_what_was_let_go_of_is_not_renewed_any_more(tmp_path: Path) -> None:
+    """Its file is closed, and its number may be that of another one; what is being done is waited for."""
+    begun, allowed, done = Event(), Event(), list[str]()
+
+    def renew() -> None:
+        begun.set()
+        allowed.wait(10)
+        done.append("renewed")
+
+    renewer = Renewer()
+    renewal = renewer.add(0.01, renew)
+    assert begun.wait(10)
+    thread = Thread(target=renewer.remove, args=(renewal,))
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    allowed.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    count = len(done)
+    renewal.do()
+    assert len(done) == count >= 1
+
+
+def renewing() -> list[Thread]:
+    """Return the threads that renew leases."""
+    return [thread for thread in threading.enumerate() if thread.name == "leases"]
 
 
 @pytest.mark.slow

@@ -144,6 +144,8 @@ def test_a_lease_at_its_bounds_is_read(lease: str) -> None:
 
 SERVERS = {
     "postgresql": ("single", "host: db\n    database: app\n    admin_credentials: {username: k, password: 'env://K'}"),
+    "mariadb": ("dual", "host: db\n    admin_credentials: {username: k, password: 'env://K'}"),
+    "mysql": ("single", "host: db\n    admin_credentials: {username: k, password: 'env://K'}"),
     "redis": ("dual", "host: cache\n    admin_credentials: {password: 'env://K'}"),
 }
 """A strategy and the options of the types whose server may be at work on a change for a while."""
@@ -161,7 +163,15 @@ def test_an_attempt_has_room_for_the_timeouts_of_its_type(target: str) -> None:
     assert "app" in reads(given.replace("4999ms", "5s")).services
 
 
-@pytest.mark.parametrize(("target", "limit"), [("postgresql", "statement_timeout"), ("redis", "command_timeout")])
+@pytest.mark.parametrize(
+    ("target", "limit"),
+    [
+        ("postgresql", "statement_timeout"),
+        ("mariadb", "statement_timeout"),
+        ("mysql", "statement_timeout"),
+        ("redis", "command_timeout"),
+    ],
+)
 def test_the_longest_timeout_of_a_type_fits_into_its_shortest_attempt(target: str, limit: str) -> None:
     """What the adapter declares agrees with what its options allow."""
     strategy, keys = SERVERS[target]

@@ -119,7 +119,7 @@ def test_the_reference_page_has_every_key_every_refusal_and_every_type() -> None
         for key, reason in keys.items():
             assert f"| `{key}` |" in page
             assert reason.replace("|", "\\|") in page
-    for adapter in ("memory", "postgresql", "redis", "encrypted-file", "env-file"):
+    for adapter in ("memory", "postgresql", "redis", "mariadb", "mysql", "encrypted-file", "env-file"):
         assert f"type: {adapter}" in page
     assert "None" not in page
     assert "NODEFAULT" not in page

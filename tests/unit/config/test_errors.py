@@ -14,11 +14,13 @@ from adapters.config.rollout_keys import Canary, Rollout, Step
 from adapters.config.schema import (
     ChannelKeys,
     FileKeys,
+    GroupRotation,
     Metrics,
     Password,
     Prometheus,
     Rollback,
     Rotation,
+    ServiceGroup,
     ServiceKeys,
     StoreKeys,
     Verification,
@@ -97,6 +99,8 @@ IN_FILE: dict[type[msgspec.Struct], str] = {
     FileKeys: "version: 1\n{key}: {{}}\n",
     Metrics: "version: 1\nmetrics: {{{key}: 1}}\n",
     Prometheus: "version: 1\nmetrics: {{prometheus: {{{key}: 1}}}}\n",
+    ServiceGroup: "version: 1\nservice_groups: [{{name: g, services: [], {key}: 1}}]\n",
+    GroupRotation: "version: 1\nservice_groups: [{{name: g, services: [], rotation: {{{key}: 1}}}}]\n",
     StoreKeys: "version: 1\nsecretStores: {{held: {{type: memory, {key}: 1}}}}\n",
 }
 IN_ROTATION: dict[type[msgspec.Struct], str] = {
@@ -130,7 +134,7 @@ def test_what_this_version_does_not_do_is_refused_by_name(section: type[msgspec.
 
 @pytest.mark.parametrize(
     "key",
-    ["service_groups", "envs", "notifications", "policies", "transforms"],
+    ["rotation_groups", "envs", "notifications", "policies", "transforms"],
 )
 def test_the_top_level_keys_of_dsops_are_known(key: str) -> None:
     assert key in REFUSED[FileKeys]
@@ -276,9 +280,9 @@ def test_what_the_options_say_together_is_told(plugin: Path) -> None:
     [
         (lambda path: None, "there is no such file"),
         (lambda path: path.mkdir(), "the file cannot be read. Is a directory."),
-        (lambda path: path.write_bytes(b"x" * (2 * 1024 * 1024)), "larger than 1024 KiB"),
+        (lambda path: path.write_bytes(b"x" * (9 * 1024 * 1024)), "larger than 8 MiB"),
     ],
-    ids=["missing", "folder", "2 MiB"],
+    ids=["missing", "folder", "9 MiB"],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, make: object, said: str) -> None:
     path = tmp_path / "keyturn.yaml"

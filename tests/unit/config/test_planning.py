@@ -52,7 +52,6 @@ KEYS: list[tuple[str, str, str, Any]] = [
         "rollback_on_health_failure",
         False,
     ),
-    ("health_checks.enabled", "health_checks: {}", "checks", ("connection",)),
     (
         "health_checks.monitoring_period",
         "health_checks: {monitoring_period: 7m}",
@@ -89,6 +88,7 @@ ELSEWHERE = {
     "notifications": "test_channels.py",
     "discovery": WAVES,
     "distribution": WAVES,
+    "health_checks.enabled": "test_checks_that_are_off_are_not_planned",
     "schedule": "tests/unit/adapters/test_schedule.py",
     "timezone": "tests/unit/adapters/test_schedule.py",
     **{
@@ -120,6 +120,12 @@ def leaves(cls: type[msgspec.Struct], prefix: str = "") -> Iterator[str]:
             yield prefix + field.encode_name
         for each in inner:
             yield from leaves(each, f"{prefix}{field.encode_name}.")
+
+
+def test_checks_that_are_off_are_not_planned() -> None:
+    checks = "checks: [{type: connection}]"
+    assert planned(service(rotation=f"health_checks: {{{checks}}}")).checks == ("connection",)
+    assert planned(service(rotation=f"health_checks: {{enabled: false, {checks}}}")).checks == ()
 
 
 def test_no_key_of_rotation_is_without_its_test() -> None:
@@ -182,8 +188,11 @@ def test_the_plan_names_where_the_credential_is_held_and_published() -> None:
 
 def test_the_plan_keeps_what_the_target_can_do() -> None:
     budget = LoginBudget(2, Microseconds(5))
-    able = TargetCapabilities(2, settable=False, retry=RetryClass.NEVER_REPEAT, login_budget=budget)
+    able = TargetCapabilities(
+        2, settable=False, retry=RetryClass.NEVER_REPEAT, login_budget=budget, propagation=Microseconds(7)
+    )
     plan = planned(service(), able)
+    assert plan.propagation == 7
     assert (plan.issues_value, plan.settable, plan.retry, plan.login_budget) == (False, False, able.retry, budget)
 
 

@@ -257,6 +257,7 @@ class Bench:
             issues_value=capabilities.issues_value,
             settable=capabilities.settable,
             login_budget=capabilities.login_budget,
+            propagation=capabilities.propagation,
             grace=HOUR if overlap else Microseconds(0),
         )
         return replace(plan, **{**self._plan, **changes})

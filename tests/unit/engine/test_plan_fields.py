@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
+from engine.adapter import Duration
 from engine.commands import StartRotation, opened
 from engine.credential import Version
 from engine.errors import NoRestorePoint, Rejected, Uncertain
@@ -110,6 +111,14 @@ def login_budget(value: LoginBudget | None) -> int:
     bench = Bench(login_budget=value)
     bench.rotate()
     return len([waited for waited in bench.clock.waits if waited > 60 * S])
+
+
+def propagation(value: Microseconds) -> State:
+    """How it ends where a change shows after twenty seconds."""
+    late = Duration(20 * S)
+    bench = Bench(options=MemoryOptions(propagation=late), propagation=value)
+    bench.clock.wait(late.microseconds)
+    return bench.rotate().state
 
 
 def grace(value: Microseconds) -> list[int]:
@@ -292,6 +301,7 @@ FIELDS: Final = [
     Field(issues_value, ((True, "CandidateReserved"), (False, "CandidateStaged"))),
     Field(settable, ((True, True), (False, False))),
     Field(login_budget, ((None, 0), (BUDGET, 1))),
+    Field(propagation, ((Microseconds(0), State.ROLLED_BACK), (Microseconds(20 * S), State.COMPLETED))),
     Field(grace, ((Microseconds(0), []), (Microseconds(60 * S), [60 * S]))),
     Field(attempt_window, ((Microseconds(5 * S), 5 * S), (Microseconds(9 * S), 9 * S))),
     Field(effect_attempts, ((1, 1), (4, 4))),

@@ -77,6 +77,7 @@ def test_the_numbers_of_an_answer_are_read() -> None:
         b"",
         b"<html>",
         b"[]",
+        b"[" * 60_000,
         answer("vector", [{"value": [1, "1"]}])[:-5],
     ],
 )

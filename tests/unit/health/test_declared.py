@@ -11,19 +11,22 @@ import pytest
 from adapters.registry import CHECK_GROUP, SHIPPED, check_adapter
 from tests.integration.health.bench import context
 
-POSTGRESQL, REDIS = frozenset({"postgresql"}), frozenset({"redis"})
-BOTH, EVERY = POSTGRESQL | REDIS, frozenset[str]()
+DATABASES, REDIS = frozenset({"postgresql", "mariadb", "mysql"}), frozenset({"redis"})
+ALL, EVERY = DATABASES | REDIS, frozenset[str]()
 HTTP = {"url": "https://app.example"}
 NEEDED: dict[str, tuple[frozenset[str], str, dict[str, Any]]] = {
-    "query_latency": (POSTGRESQL, "s", {}),
-    "connection_pool": (POSTGRESQL, "ratio", {}),
-    "active_transactions": (POSTGRESQL, "", {"max_transactions": 5}),
-    "replication_lag": (BOTH, "s", {"max_lag_seconds": 5}),
+    "query_latency": (DATABASES, "s", {}),
+    "connection_pool": (DATABASES, "ratio", {}),
+    "active_transactions": (DATABASES, "", {"max_transactions": 5}),
+    "replication_lag": (ALL, "s", {"max_lag_seconds": 5}),
     "command_latency": (REDIS, "s", {}),
     "memory_usage": (REDIS, "ratio", {}),
     "connection_count": (REDIS, "ratio", {}),
     "http_endpoint": (EVERY, "s", HTTP),
     "response_time": (EVERY, "s", {**HTTP, "p95_threshold_ms": 100}),
+    "error_rate": (EVERY, "ratio", HTTP),
+    "rate_limit": (EVERY, "ratio", HTTP),
+    "api_quota": (EVERY, "ratio", {**HTTP, "limit": 1000, "used": "/used"}),
     "tcp": (EVERY, "s", {"host": "app.example", "port": 443}),
     "tls_expiry": (EVERY, "s", {"host": "app.example"}),
     "prometheus": (EVERY, "", {**HTTP, "query": "up", "success": "== 1"}),

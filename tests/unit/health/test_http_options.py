@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.health.http import HttpEndpointOptions, ResponseTimeOptions, UseCredential
-from adapters.health.http_session import place
+from adapters.health.http import HttpEndpointOptions, ResponseTimeOptions
+from adapters.health.http_session import UseCredential, place
 
 
 @pytest.mark.parametrize("url", ["app.example", "ftp://app.example", "https://", "http://a b/", "http://a:0/", "x://["])

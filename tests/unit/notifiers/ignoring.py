@@ -8,16 +8,10 @@ test passes all the same, and exits with 1 where there are any. As a plugin of p
 
 from __future__ import annotations
 
-import copy
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
-
-import msgspec
-import pytest
-from msgspec.structs import force_setattr
 
 from adapters.notifiers.apprise import AppriseNotifier
 from adapters.notifiers.mail_notifier import EmailNotifier
@@ -26,9 +20,9 @@ from adapters.notifiers.slack import Slack
 from adapters.notifiers.webhook import Webhook
 from adapters.registry import NOTIFIER_GROUP, SHIPPED, notifier_adapter
 from engine.adapter import Reference
+from tests.ignoring import VARIABLE, prove, without
 from tests.unit.notifiers.test_keys import KEYS
 
-VARIABLE: Final = "KEYTURN_TEST_IGNORED"
 _CLASSES: Final = {
     "slack": Slack,
     "pagerduty": PagerDuty,
@@ -47,29 +41,6 @@ _ELSE: Final[dict[str, Any]] = {
     "webhook.auth.type": "bearer",
 }
 """What stands for a key that must be there."""
-
-
-_FAILED: Final = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.USAGE_ERROR)
-"""How pytest ends where a test fails, and where what its file builds is refused before any test is found."""
-
-
-def without(options: Any, path: Sequence[str], other: Any) -> Any:
-    """Return the options as if a key said what it says by default, or `other` where it must be there."""
-    if options is None:
-        return None
-    name, *below = path
-    fields = {field.encode_name: field for field in msgspec.structs.fields(type(options))}
-    field = fields[name]
-    changed = copy.copy(options)
-    value: Any = other
-    if below:
-        value = without(getattr(options, field.name), below, other)
-    elif field.default is not msgspec.NODEFAULT:
-        value = field.default
-    elif field.default_factory is not msgspec.NODEFAULT:
-        value = field.default_factory()
-    force_setattr(changed, field.name, value)  # without the checks: what is ignored is not looked at
-    return changed
 
 
 def ignore(key: str) -> None:
@@ -99,16 +70,7 @@ def pytest_configure() -> None:
 def main(keys: Sequence[str]) -> int:
     """Run the test of each key, and tell which do not notice."""
     assert {key.split(".")[0] for key in KEYS} == set(SHIPPED[NOTIFIER_GROUP])
-    unnoticed = []
-    for key in keys or KEYS:
-        plugin = ("-p", "tests.unit.notifiers.ignoring", "-p", "no:cacheprovider")
-        command = [sys.executable, "-m", "pytest", "-q", "-x", *plugin, KEYS[key]]
-        done = subprocess.run(command, env={**os.environ, VARIABLE: key}, capture_output=True, text=True, check=False)
-        is_noticed = done.returncode in _FAILED
-        print(f"{key:<40} {'noticed' if is_noticed else f'NOT NOTICED ({done.returncode})'}", flush=True)
-        unnoticed += [] if is_noticed else [key]
-    print(f"{len(keys or KEYS)} keys, {len(unnoticed)} not noticed")
-    return 1 if unnoticed else 0
+    return 1 if prove(KEYS, "tests.unit.notifiers.ignoring", keys) else 0
 
 
 if __name__ == "__main__":

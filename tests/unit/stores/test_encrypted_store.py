@@ -18,7 +18,7 @@ from adapters import files
 from adapters.stores import envelope
 from adapters.stores.encrypted_store import EncryptedFileStore
 from adapters.stores.keys import KeyFile, create_key_file
-from adapters.stores.refusals import NewerFormat, TornFile
+from adapters.stores.refusals import NewerFormat, TamperedFile, TornFile
 from engine.errors import Rejected, Unavailable, Uncertain
 from engine.ports import Checkable, Holdings, Severity
 from engine.values import CURRENT, CredentialValue, Secret
@@ -309,3 +309,31 @@ def test_declaring_the_stores_loads_no_cryptography() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_was_opened_before_never_stands_for_a_file_that_changed(file: Path) -> None:
+    """The same store, kept open: what others wrote is seen, what was damaged is refused, what is gone is gone."""
+    kept, other = open_store(file), open_store(file)
+    kept.stage(PATH, "v1", value(1))
+    assert kept.read(PATH, "v1") == value(1)
+    other.promote(PATH, "v2", value(2), expected=None)
+    assert kept.versions(PATH) == Holdings(("v1", "v2"), "v2", "v1", None)
+    good, status = file.read_bytes(), file.stat()
+    file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(TamperedFile):
+        kept.read(PATH, "v1")
+    file.unlink()
+    assert kept.versions(PATH) == Holdings((), None, None, None)
+
+
+def test_other_paths_stay_as_they_are_when_one_is_changed(file: Path) -> None:
+    """Also the last version of one, which leaves nothing there."""
+    store = open_store(file)
+    for number in range(5):
+        store.promote(f"{PATH}-{number}", "v1", value(number), expected=None)
+    store.stage(PATH, "v1", value(9))
+    store.discard(PATH, "v1", destroy=True)
+    assert [open_store(file).read(f"{PATH}-{number}", CURRENT) for number in range(5)] == list(map(value, range(5)))
+    (finding,) = [each for each in store.check() if each.subject == "file"]
+    assert finding.message.endswith("paths in it: 5")

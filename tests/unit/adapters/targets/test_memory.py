@@ -114,23 +114,32 @@ def test_without_lockout_any_number_of_wrong_tries_is_refused() -> None:
     assert target.probe(right).probe is Probe.ACCEPTED
 
 
-def test_an_eventual_change_shows_after_the_given_number_of_logins() -> None:
-    """Until then the old value logs in and the new one does not."""
-    target = MemoryTarget(strategy=Strategy.SINGLE, options=options(eventual=2))
+def test_a_change_shows_when_it_has_spread() -> None:
+    """Until then the old value logs in and the new one does not, and what changes meanwhile shows later still."""
+    watch = Watch()
+    target = MemoryTarget(strategy=Strategy.SINGLE, options=options(propagation="2s"), now=watch)
+    assert target.capabilities.propagation == 2 * SECOND
     first = applied(target, value())
-    assert [target.probe(first).probe for _ in range(3)] == [Probe.REFUSED, Probe.REFUSED, Probe.ACCEPTED]
+    assert target.probe(first).probe is Probe.REFUSED
+    watch.at += 2 * SECOND
+    assert target.probe(first).probe is Probe.ACCEPTED
     second = applied(target, value())
+    watch.at += 2 * SECOND - 1
     assert target.probe(first).probe is Probe.ACCEPTED
     assert target.probe(second).probe is Probe.REFUSED
+    watch.at += 1
     assert target.verify(second, control=canary()).candidate is Probe.ACCEPTED
 
 
 def test_a_retirement_shows_late_as_well() -> None:
-    target = MemoryTarget(strategy=Strategy.DUAL, options=options(eventual=1))
+    watch = Watch()
+    target = MemoryTarget(strategy=Strategy.DUAL, options=options(propagation="2s"), now=watch)
     old, new = applied(target, value()), applied(target, value())
-    assert target.probe(old).probe is Probe.REFUSED
+    watch.at += 2 * SECOND
     target.retire(old, keep=new, tag="tag", deadline=far())
-    assert [target.probe(old).probe for _ in range(2)] == [Probe.ACCEPTED, Probe.REFUSED]
+    assert target.probe(old).probe is Probe.ACCEPTED
+    watch.at += 2 * SECOND
+    assert target.probe(old).probe is Probe.REFUSED
 
 
 def test_a_value_that_cannot_be_set_back_is_not_taken_again_either() -> None:
@@ -323,7 +332,7 @@ def test_a_full_login_takes_the_previous_value_back_in_the_place_of_the_candidat
 def test_strangers_are_what_is_in_force_and_nobody_knows() -> None:
     """The check behind "no unknown secret"; it sees through every fault, and counts no login."""
     target = MemoryTarget(
-        strategy=Strategy.DUAL, options=options(lockout_after=2, eventual=5, faults=["accept_anything"])
+        strategy=Strategy.DUAL, options=options(lockout_after=2, propagation="5s", faults=["accept_anything"])
     )
     known, unknown = applied(target, value()), applied(target, value(), tag="lost")
     assert [(login, held.tag) for login, held in target.strangers([known])] == [("app", "lost")]

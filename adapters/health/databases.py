@@ -1,39 +1,22 @@
-"""What is measured at a PostgreSQL: how fast it answers, its connections, and its open transactions.
+"""What is measured at a database server: how fast it answers, its connections, and its open transactions.
 
-Rule: every look logs in afresh with the new version, and asks for nothing that its login may not see.
+Rule 1: every look logs in afresh with the new version, and asks for nothing that its login may not see.
+Rule 2: how a kind of server is asked stands in a file of its own; here is what the answers mean.
 """
 
 from __future__ import annotations
 
 import time
+from types import ModuleType
 from typing import Annotated, Final
 
 import msgspec
 
+from adapters.health import mysql_session, postgresql_session
 from adapters.health.latency import Latencies
 from adapters.health.looking import FAIL, Found, See, declared, in_milliseconds, judged, seconds
-from adapters.health.postgresql_session import EXTRA, KIND, session
 from engine.adapter import CheckContext
 from engine.health import Subject
-
-_CONNECTIONS: Final = """
-SELECT
-  (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()),
-  (SELECT count(*) - 1 FROM pg_catalog.pg_stat_activity WHERE usename IS NOT NULL AND datid IS NOT NULL),
-  (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user),
-  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-    - coalesce(current_setting('reserved_connections', true), '0')::int
-"""
-"""Ours is not counted. What is reserved is not for consumers; PostgreSQL 16 added `reserved_connections`."""
-
-_TRANSACTIONS: Final = """
-SELECT
-  count(*) FILTER (WHERE xact_start IS NOT NULL),
-  coalesce(extract(epoch FROM max(clock_timestamp() - xact_start)), 0)::float8,
-  count(*) FILTER (WHERE query = '<insufficient privilege>')
-FROM pg_catalog.pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
-"""
 
 
 class QueryLatencyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,11 +40,14 @@ class ConnectionPoolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     warning_threshold_pct: Annotated[float, msgspec.Meta(gt=0, le=100)] = 80.0
     """Of the limit that is nearer, it warns above this."""
     max_connections: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """How many the login may have; else its CONNECTION LIMIT, where it has one."""
+    """How many the login may have; else its CONNECTION LIMIT or MAX_USER_CONNECTIONS, where it has one."""
 
 
 class ActiveTransactionsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The open transactions in the database, as far as the login may see them (`pg_read_all_stats`: all)."""
+    """The open transactions in the database, as far as the login may see them.
+
+    PostgreSQL shows it its own, and with `pg_read_all_stats` all; MySQL and MariaDB show them only with `PROCESS`.
+    """
 
     max_transactions: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """It fails with more than these."""
@@ -74,13 +60,18 @@ class ActiveTransactionsOptions(msgspec.Struct, frozen=True, kw_only=True, forbi
             raise ValueError("`max_transactions` or `max_seconds` is expected")
 
 
+def _server(context: CheckContext) -> ModuleType:
+    """Return how the kind of server is asked: `session` of its file."""
+    return postgresql_session if context.kind == postgresql_session.KIND else mysql_session
+
+
 def _query_latency(options: QueryLatencyOptions, context: CheckContext) -> See:
     latencies = Latencies(options.window)
 
     def see(subject: Subject) -> Found:
         # Half of the time is for the queries that are begun, so that the last of them can end.
         until = time.monotonic() + seconds(context.timeout) / 2
-        with session(context, subject) as opened:
+        with _server(context).session(context, subject) as opened:
             latencies.take(lambda: opened.ask(options.query), count=options.queries, until=until)
         p50, p95, p99 = (latencies.percentile(rank) for rank in (50, 95, 99))
         warn = None if options.warning_ms is None else options.warning_ms / 1000
@@ -93,11 +84,11 @@ def _query_latency(options: QueryLatencyOptions, context: CheckContext) -> See:
 
 def _connection_pool(options: ConnectionPoolOptions, context: CheckContext) -> See:
     def see(subject: Subject) -> Found:
-        with session(context, subject) as opened:
-            mine, total, role_limit, server_limit = opened.one(_CONNECTIONS)
-        limits = [(total, max(server_limit, 1), "of the server")]
-        if options.max_connections is not None or role_limit > 0:
-            limits.append((mine, options.max_connections or role_limit, "of the login"))
+        with _server(context).session(context, subject) as opened:
+            seen = opened.connections()
+        limits = [(seen.total, max(seen.server_limit, 1), "of the server")]
+        if options.max_connections is not None or seen.login_limit > 0:
+            limits.append((seen.mine, options.max_connections or seen.login_limit, "of the login"))
         value = max(used / limit for used, limit, _ in limits)
         text = ", ".join(f"{used} of {limit} connections {whose}" for used, limit, whose in limits)
         if value >= 1:
@@ -109,18 +100,18 @@ def _connection_pool(options: ConnectionPoolOptions, context: CheckContext) -> S
 
 def _active_transactions(options: ActiveTransactionsOptions, context: CheckContext) -> See:
     def see(subject: Subject) -> Found:
-        with session(context, subject) as opened:
-            count, oldest, hidden = opened.one(_TRANSACTIONS)
-        results = {judged(count, fail=options.max_transactions), judged(oldest, fail=options.max_seconds)}
-        text = f"{count} open transactions, the oldest for {oldest:.1f} s"
-        if hidden:
-            text += f"; {hidden} sessions are hidden from this login (GRANT pg_read_all_stats)"
-        return Found(FAIL if FAIL in results else results.pop(), text, count)
+        with _server(context).session(context, subject) as opened:
+            seen = opened.transactions()
+        results = {judged(seen.count, fail=options.max_transactions), judged(seen.oldest, fail=options.max_seconds)}
+        text = f"{seen.count} open transactions, the oldest for {seen.oldest:.1f} s"
+        if seen.hidden:
+            text += f"; {seen.hidden} sessions are hidden from this login (GRANT pg_read_all_stats)"
+        return Found(FAIL if FAIL in results else results.pop(), text, seen.count)
 
     return see
 
 
-_FITS: Final = frozenset({KIND})
+_FITS: Final = frozenset({postgresql_session.KIND, *mysql_session.KINDS})
 
 QUERY_LATENCY: Final = declared(
     "query_latency",
@@ -129,7 +120,6 @@ QUERY_LATENCY: Final = declared(
     _query_latency,
     unit="s",
     kinds=_FITS,
-    extra=EXTRA,
 )
 CONNECTION_POOL: Final = declared(
     "connection_pool",
@@ -138,7 +128,6 @@ CONNECTION_POOL: Final = declared(
     _connection_pool,
     unit="ratio",
     kinds=_FITS,
-    extra=EXTRA,
 )
 ACTIVE_TRANSACTIONS: Final = declared(
     "active_transactions",
@@ -147,5 +136,4 @@ ACTIVE_TRANSACTIONS: Final = declared(
     _active_transactions,
     unit="",
     kinds=_FITS,
-    extra=EXTRA,
 )
