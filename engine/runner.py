@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from engine import backward, forward, monitoring
+from engine import backward, forward, gate, monitoring, recalling, soaking, waves
 from engine import events as e
 from engine.errors import Conflict, Fenced, NoSuchRotation, Rejected, Unavailable, Uncertain
 from engine.machine import rests
@@ -26,11 +26,13 @@ PERFORMERS: Final[dict[Effect, Callable[[Performance], None]]] = {
     Effect.PROBE: forward.look,
     Effect.APPLY: forward.apply,
     Effect.VERIFY: forward.verify,
-    Effect.DISTRIBUTE: forward.distribute,
+    Effect.DISTRIBUTE: waves.distribute,
+    Effect.SOAK: soaking.soak,
     Effect.PROMOTE: forward.promote,
     Effect.MONITOR: monitoring.monitor,
-    Effect.END_GRACE: forward.end_grace,
+    Effect.END_GRACE: gate.end_grace,
     Effect.RETIRE: forward.retire,
+    Effect.RECALL: recalling.recall,
     Effect.RESTORE: backward.restore,
     Effect.VERIFY_ROLLBACK: backward.verify_rollback,
 }

@@ -13,6 +13,8 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
+    "engine/handing.py": "hands a version to many instances: what became of one is recorded, and the others go on",
+    "engine/recalling.py": "goes back on the instances that were listed last, where they cannot be listed now",
     "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "adapters/outbox/courier.py": "performs deliveries: it turns an outcome into the fact that records it",
     "adapters/outbox/outlets.py": "a secret of a channel that is not there says nothing against the message",
