@@ -333,7 +333,7 @@ def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
     """
     _require(rotation, "GraceEnded", "retire")
     if rotation.plan.rollout is not None:
-        return [] if rotation.early else [e.RetirementRequested(reason=reason)]
+        return [e.RetirementRequested(reason=reason)]
     return [e.GraceEnded(early=True, reason=reason)]
 
 

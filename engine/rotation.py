@@ -319,7 +319,7 @@ def _in_fleet(rotation: Rotation, body: e.RolloutRemark, at: Instant) -> Rotatio
         case e.RolloutAdvanced():
             return replace(rotation, fleet=fleets.advance(fleet, rotation.waves))
         case e.RetirementRequested():
-            return replace(rotation, fleet=fleet, early=True, postponed=Deadline(Instant(0)))
+            return replace(rotation, fleet=fleet, early=True, failures=0, postponed=Deadline(Instant(0)))
         case _:
             return replace(rotation, fleet=fleet)
 

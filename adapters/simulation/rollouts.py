@@ -108,6 +108,7 @@ class RolloutRun:
         value = self.value(current)
         assert value is not None, "the store holds what it calls current"
         self._latest[instance.id] += 1
+        self.distributor.faults.pop(instance.id, None)
         self.distributor.hand(instance, value, version=current, deadline=Instant(self.clock.at + 1))
 
     def value(self, version: str | None) -> CredentialValue | None:
