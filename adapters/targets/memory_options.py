@@ -51,6 +51,8 @@ class MemoryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """For `script`: the program is given the value (set), or prints the one it made."""
     eventual: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     """A change shows only after this many logins have been tried."""
+    sessions: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """How many sessions the target says are open with a version; left out, it cannot tell."""
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
