@@ -84,6 +84,7 @@ class Handover:
         if unproved := tuple(performance.fleet.flight):
             now = performance.world.clock.now()
             due = next_look(now, performance.fleet.looks, performance.policy.instance_timeout)
+            due = min((due, *performance.fleet.flight.values()), key=lambda each: each.left(now))
             performance.record(e.InstancesUnproved(unproved, due, self._detail))
         return trouble
 
