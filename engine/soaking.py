@@ -38,14 +38,16 @@ class Verdict(Enum):
 def soak(performance: Performance) -> None:
     """Look once with every check; pass the wave, stop, or look again later."""
     fleet, wave = performance.fleet, performance.rotation.waves
-    is_let = fleet.full or fleet.passed >= wave or not fleet.present(wave)
+    is_let, is_empty = fleet.full or fleet.passed >= wave, not fleet.present(wave)
     if has_stalled(performance, Effect.SOAK):
         return
-    verdict = Verdict.PASSED if is_let else _watched(performance, wave)
+    verdict = Verdict.PASSED if is_let or is_empty else _watched(performance, wave)
     if verdict is Verdict.STOPPED or (verdict is Verdict.OPEN and not performance.fleet.flight):
         return
     listed = look_around(performance)
     fleet = performance.fleet
+    if is_empty and not is_let and fleet.present(wave):
+        verdict = Verdict.OPEN  # somebody came back to a wave that nobody was left in: now there is what to watch
     members = [each for each in fleet.present(wave) if each not in fleet.missed]
     trouble = hand_out(performance, Effect.SOAK, _lapsed(performance, members), listed)
     if trouble is not None:

@@ -81,7 +81,7 @@ def in_a_line(rotation: Rotation) -> str:
     if seen is None:
         return ""
     if rotation.fleet is not None and rotation.fleet.is_back:
-        return f"{seen['returned']} instances back on {rotation.previous}"
+        return f"{seen['returned']} instance{'' if seen['returned'] == 1 else 's'} back on {rotation.previous}"
     most = "" if seen["unverified_max"] is None else f" of {seen['unverified_max']}"
     at = "all waves passed" if seen["wave"] is None else f"wave {seen['wave'] + 1} of {len(seen['waves'])}"
     moved = f"{seen['moved']} of {seen['instances']} instances moved"

@@ -21,8 +21,9 @@ from engine.plan import Strategy
 from engine.rollout import RolloutPolicy, Stage
 from engine.values import SECOND, Microseconds
 
-SEEDS = (*range(300), 398, 536, 859)
-"""Three hundred, and those that come where few do: where one is missing below, `campaign rollouts` finds another."""
+SEEDS = (*range(300), 398, 536, 859, 24214)
+"""Three hundred, and those that come where few do: where one is missing below, `campaign rollouts` finds another.
+In the last one a wave is empty when it begins to soak, and somebody comes back to it."""
 MINUTE = Microseconds(60 * SECOND)
 POLICY = RolloutPolicy(
     stages=(Stage(25, MINUTE), Stage(100, MINUTE)), canary_soak=MINUTE, max_unverified=8, parallelism=4
