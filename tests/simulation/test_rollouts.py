@@ -146,7 +146,10 @@ BROKEN: Final[dict[str, tuple[list[tuple[Any, str, Any]], str]]] = {
     ),
     "silence passes": ([(soaking, "_watched", lambda performance, wave: soaking.Verdict.PASSED)], "I10"),
     "the gate is open": ([(gate, "_is_unused", lambda performance, effect: True)], "I6"),
-    "nobody is called back": ([(process, "must_recall", lambda rotation, *, anew=False: False)], "I3"),
+    "nobody is called back": (
+        [(each, "must_recall", lambda rotation, *, anew=False: False) for each in (process, gate)],
+        "I3",
+    ),
 }
 
 
