@@ -86,7 +86,7 @@ def look(session: Session, rotation: Rotation, *, spending: bool = True) -> tupl
 def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
     """Return what the outcome of a rotation is for the caller; with `back`, that it is taken back is success."""
     match rotation.state:
-        case State.GRACE if rotation.early and rotation.failures:
+        case State.GRACE if rotation.failures:
             return ExitCode.STILL_RUNNING
         case State.COMPLETED | State.GRACE:
             return ExitCode.DONE

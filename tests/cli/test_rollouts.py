@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.cli.program import Folder
 
 pytestmark = pytest.mark.slow
+
+LATER = datetime.now(UTC).date() + timedelta(days=10)
 
 
 def configured(folder: Folder, rollout: str = "", *, behaviour: str = "", count: int = 8) -> None:
@@ -97,6 +100,27 @@ def test_a_version_that_is_still_used_is_not_retired(folder: Folder) -> None:
     folder.config.write_text(text)
     folder.ok("retire", "app-db")
     assert status(folder)["state"] == "ok"
+
+
+def test_nobody_listed_rests_until_a_person_says_that_nobody_is_there(folder: Folder) -> None:
+    configured(folder)
+    folder.config.write_text(folder.config.read_text().replace("count: 8", "count: 0"))
+    resting = folder.run("rotate", "app-db")
+    resting.refused(7, "not seen whether all is well", "discovery lists no instance", "keyturn accept-inconclusive")
+    assert "would go on without what was not seen" in folder.ok("accept-inconclusive", "app-db", "--dry-run").out
+    folder.ok("accept-inconclusive", "app-db", "--reason", "it is scaled down")
+    assert status(folder)["state"] == "grace"
+
+
+def test_a_wave_waits_for_the_windows_of_the_service(folder: Folder) -> None:
+    """As the beginning of a rotation does; a person may let it pass."""
+    configured(folder)
+    text = folder.config.read_text()
+    folder.config.write_text(text + f"      windows: {{allowed: [{{days_of_month: [{LATER.day}]}}]}}\n")
+    begun = folder.run("rotate", "app-db", "--outside-window", "--reason", "now", "--timeout", "1s")
+    begun.refused(8, "waits until", "the window opens")
+    folder.ok("promote", "app-db", "--full", "--reason", "all of it")
+    assert status(folder)["state"] == "grace"
 
 
 def test_nothing_to_promote_is_refused(folder: Folder) -> None:
