@@ -38,6 +38,8 @@ def _is_unused(performance: Performance, effect: Effect) -> bool:
     listed = look_around(performance)
     fleet = performance.fleet
     everybody = [each for number in range(fleet.size) for each in fleet.present(number)]
+    if not everybody and effect is Effect.END_GRACE and not rotation.early and fleet.accepted < 0 and not fleet.full:
+        raise _used(performance, "discovery lists no instance, which a wrong selector shows as well", ways="retire")
     handover = Handover(
         performance,
         effect,
@@ -95,9 +97,11 @@ def _see_no_sessions(performance: Performance) -> None:
         raise _used(performance, f"{sessions} open at the target as {old.username}")
 
 
-def _used(performance: Performance, why: str) -> StillInUse:
+def _used(performance: Performance, why: str, *, ways: str = "") -> StillInUse:
     rotation = performance.rotation
     advice = f"keyturn show {rotation.id} names who was seen; keyturn abort {rotation.id} goes back."
+    if ways:
+        advice = f"Where nobody is left, keyturn {ways} {rotation.id} says so; keyturn abort {rotation.id} goes back."
     return StillInUse(what=f"seeing that nobody uses {rotation.previous}", why=why, advice=advice)
 
 

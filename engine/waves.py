@@ -122,11 +122,12 @@ def wait_for_lost(performance: Performance, outstanding: list[str]) -> None:
     fleet, now = performance.fleet, performance.world.clock.now()
     if not outstanding or fleet.due.left(now):
         return
+    some = tuple(outstanding[: performance.policy.parallelism])
     if all(each in fleet.missed for each in outstanding) and fleet.relook.left(now):
-        performance.record(e.InstancesUnproved(tuple(outstanding), fleet.relook, "discovery does not list them"))
+        performance.record(e.InstancesUnproved(some, fleet.relook, "discovery does not list them"))
     else:
         due = next_look(now, fleet.looks, performance.policy.interval)
-        performance.record(e.InstancesUnproved(tuple(outstanding), due, "nobody else may be told now"))
+        performance.record(e.InstancesUnproved(some, due, "nobody else may be told now"))
 
 
 def has_stalled(performance: Performance, effect: Effect) -> bool:

@@ -342,7 +342,9 @@ class RolloutRun:
     def _set_going(self, rotation: Rotation) -> None:
         """Be the person whom a resting rotation waits for."""
         self.told += 1
-        if rotation.state is State.ROLLBACK_FAILED:
+        if rotation.state is State.GRACE and not self.discovery.there:
+            self._decide(PEOPLE["retire"])
+        elif rotation.state is State.ROLLBACK_FAILED:
             self._decide(PEOPLE["retry"])
         elif rotation.state is State.PAUSED:
             kind = rotation.fleet.pause if rotation.fleet else None

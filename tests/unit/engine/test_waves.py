@@ -229,6 +229,21 @@ def test_the_old_version_stays_while_the_target_has_sessions_of_it() -> None:
     assert set(made.distributor.held().values()) == {FIRST}
 
 
+def test_the_old_version_is_not_retired_because_nobody_is_listed_any_more() -> None:
+    """A person may say that nobody is left."""
+    made = bench()
+    rotation_id = made.start()
+    made.until("grace", rotation_id)
+    made.discovery.there.clear()
+    rotation = made.drive(rotation_id, patience=Fewer(20))
+    assert rotation.state is State.GRACE
+    assert rotation.cause is not None
+    assert "discovery lists no instance" in rotation.cause.message
+    assert f"keyturn retire {rotation_id}" in rotation.cause.hint
+    made.operations().end_grace(rotation_id, reason="it is gone for good")
+    assert made.drive(rotation_id).state is State.COMPLETED
+
+
 def test_a_grace_period_that_a_person_ends_asks_the_instances_first() -> None:
     """Whoever started with something else is handed the current version before the old one goes."""
     made = bench()
