@@ -1,8 +1,9 @@
 """The runner: load, look up the next effect, perform it through a port, append the outcome, repeat.
 
-Rule 1: the only code that calls ports on behalf of a rotation, with forward.py and backward.py.
-Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. Outside of
-effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
+Rule 1: the only code that calls ports on behalf of a rotation, with the files of its effects (PERFORMERS).
+Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. What became
+of one instance among many is caught in handing.py, and recalling.py goes back on those that were listed last. Outside
+of effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
 """
 
 from __future__ import annotations
