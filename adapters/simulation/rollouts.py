@@ -25,7 +25,7 @@ from adapters.stores.memory import MemoryStore
 from adapters.targets.memory import MemoryTarget
 from engine import events as e
 from engine import rotation as rotations
-from engine.errors import Conflict, IllegalCommand, KeyturnError, Rejected, Unavailable, Uncertain
+from engine.errors import Conflict, IllegalCommand, KeyturnError, PortError, Rejected, Unavailable, Uncertain
 from engine.facts import Recorded
 from engine.health import CheckResult
 from engine.instances import Instance
@@ -251,7 +251,7 @@ class RolloutRun:
             if self._latest[instance] == number and instance in self.discovery.there:
                 try:
                     real(*args, **kwargs)
-                except KeyturnError as refusal:
+                except PortError as refusal:
                     self.story.append(f"a late hand was refused: {refusal.message}")
                 check_fleet(self)
 
