@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 from uuid import UUID
@@ -17,11 +18,13 @@ from adapters.config.model import Configuration, Service
 from adapters.event_store.sqlite import SqliteEventLog
 from adapters.ownership import FileOwnership
 from adapters.quick_status import LOG_FILE
+from adapters.schedule import opens_at
 from adapters.system import (
     FINGERPRINT_KEY,
     RandomIds,
     SystemClock,
     SystemEntropy,
+    at_once,
     installation_key,
     own_folder,
 )
@@ -39,6 +42,7 @@ from engine.runner import Runner
 from engine.values import SECOND, Instant, Microseconds
 
 _LOCKS: Final = "locks"
+_A_DAY: Final = Microseconds(24 * 3600 * SECOND)
 _SLICE: Final = Microseconds(SECOND // 2)
 """How often a rotation that waits looks whether somebody decided something: a rollback starts within 5 s."""
 
@@ -135,11 +139,18 @@ def compose(
         actor=actor,
         fingerprint_key=installation_key(state / FINGERPRINT_KEY),
         observe=observe,
+        parallel=at_once,
     )
     operations = Operations(world, spell=spell)
     return Installation(
         configuration, state, wiring, log, world, operations, Runner(world, wait_longest=_SLICE), observers
     )
+
+
+def _opens(service: Service, now: Instant) -> Instant:
+    """Return when the next wave of a service may begin: in its windows, as a rotation does."""
+    found = opens_at(service.timetable, now)
+    return Instant(now + _A_DAY) if found is None else found  # none within a year: it is looked at again
 
 
 @dataclass(slots=True)
@@ -206,6 +217,7 @@ class _Binder:
             places=[cast("Place", self._wrapped("place", configured[each], name, each)) for each in wanted],
             discovery=cast("Discovery | None", self._wrapped_if("discovery", wiring.discovery(name), name)),
             distributor=cast("Distributor | None", self._wrapped_if("distributor", wiring.distributor(name), name)),
+            opens=partial(_opens, service),
         )
 
     def _store_of(self, plan: Plan, service: Service) -> SecretStore:

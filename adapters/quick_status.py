@@ -159,7 +159,7 @@ def assembled(
 
 def _unknown(service: str, environment: str) -> dict[str, Any]:
     empty = dict.fromkeys(
-        ("version", "rotation_id", "waiting", "last_rotated_at", "last_outcome", "grace_until", "error")
+        ("version", "rotation_id", "waiting", "last_rotated_at", "last_outcome", "grace_until", "error", "rollout")
     )
     named = {"service": service, "environment": environment, "state": NEVER_ROTATED}
     return {**named, "restore_points": [], "next": [], **empty}
@@ -180,6 +180,7 @@ def _service(entry: Mapping[str, Any], due: int | None, unheard: Mapping[str, in
         "restore_points": entry["restore_points"],
         "grace_until": None if entry["grace_until"] is None else to_text(entry["grace_until"]),
         "error": entry["error"],
+        "rollout": entry["rollout"],
         "next": entry["next"],
         "unheard": unheard.get(f"{entry['environment']}/{entry['service']}"),
     }

@@ -10,6 +10,7 @@ from engine import events as e
 from engine.errors import NoWayBack, Rejected, Unavailable
 from engine.events import CredentialEvent
 from engine.forward import publish
+from engine.gate import is_back
 from engine.performance import Performance
 from engine.plan import Strategy
 from engine.ports import Probe
@@ -26,9 +27,11 @@ def restore(performance: Performance) -> None:
         _see_nothing_depends(performance)
     if rotation.plan.overlap and _is_in_force(performance, previous, candidate):
         demoted = _demote(performance, previous)
-        _restore_target(performance, previous, candidate)
+        if previous is not None and not is_back(performance, previous):
+            return  # they are called back first; then the stores are looked at again, and what is in force
+        restore_target(performance, previous, candidate)
     else:
-        _restore_target(performance, previous, candidate)
+        restore_target(performance, previous, candidate)
         demoted = _demote(performance, previous)
     performance.store.discard(performance.path, rotation.candidate, destroy=False)
     noted: list[CredentialEvent] = []
@@ -106,7 +109,7 @@ def _written(rotation: Rotation) -> tuple[str, ...]:
     return rotation.reached if refused and not in_doubt else (*rotation.reached, *next_one)
 
 
-def _restore_target(
+def restore_target(
     performance: Performance, previous: CredentialValue | None, candidate: CredentialValue | None
 ) -> None:
     """Ask the target to go back, if it was ever asked to change."""

@@ -12,13 +12,15 @@ import msgspec
 
 from engine import events as e
 from engine.credential import Credential, Version
-from engine.errors import IllegalCommand, InGrace, PortError, RotationOpen
+from engine.errors import IllegalCommand, InGrace, PortError, RotationOpen, StrategyImpossible
 from engine.events import CredentialEvent, RotationEvent
-from engine.leaving import in_words, ways_out
+from engine.leaving import in_words, rests_for, ways_out
 from engine.machine import State, following, rests
 from engine.plan import Kind, Plan, Strategy
 from engine.policies import can_go_back, is_stuck
 from engine.process import EFFECTS
+from engine.rollout import RolloutPolicy, at_once, refusal
+from engine.rollout_events import PauseKind
 from engine.rotation import Rotation
 from engine.values import SECOND, Instant, Microseconds, Moment
 
@@ -69,6 +71,7 @@ def opened(
         overlap=overlap,
         grace=command.plan.grace if overlap and command.to is None else 0,
         checks=command.plan.checks if command.to is None else (),
+        rollout=_rollout(command, overlap=overlap),
     )
     started = e.RotationStarted(
         service=command.service,
@@ -189,6 +192,24 @@ def _overlap(strategy: Strategy, login: str, current: Version | None) -> bool:
     return strategy is Strategy.ALTERNATING and current is not None and current.login != login
 
 
+_TWO_VALID: Final = (Strategy.ALTERNATING, Strategy.DUAL, Strategy.ISSUE)
+
+
+def _rollout(command: StartRotation, *, overlap: bool) -> RolloutPolicy | None:
+    """Return how instances are given the candidate: at once where it goes back, or where nothing else is valid.
+
+    Raises `StrategyImpossible` where a strategy never has two valid versions: the instances would all change at once.
+    """
+    policy, strategy = command.plan.rollout, command.plan.strategy
+    if policy is None:
+        return None
+    refused = refusal(overlap=strategy in _TWO_VALID, able=_TWO_VALID)
+    if refused is not None:
+        why, advice = refused
+        raise StrategyImpossible(service=command.service, strategy=strategy.value, why=why, advice=advice)
+    return policy if overlap and command.to is None else at_once(policy)
+
+
 def _require(rotation: Rotation, event: str, command: str) -> None:
     if following(rotation.state, event) is None:
         raise IllegalCommand(command=command, state=rotation.state, rotation_id=rotation.id)
@@ -231,7 +252,12 @@ def go_back(
 
 
 def retry(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
-    """Decide on trying a failed rollback again; raises `IllegalCommand` in any other state."""
+    """Decide on trying again what failed: going back, or the wave that a rollout rests for.
+
+    Raises `IllegalCommand` in any other state, and where it rests for nothing that failed.
+    """
+    if rotation.state is State.PAUSED and rests_for(rotation) in _FAILED:
+        return [e.RolloutResumed(reason=reason)]
     _require(rotation, "RollbackRetried", "retry")
     return [e.RollbackRetried(reason=reason)]
 
@@ -262,6 +288,31 @@ def let_go_on(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
     return [e.RolloutResumed(reason=reason)]
 
 
+_FAILED: Final = (PauseKind.FAILURE, PauseKind.INCONCLUSIVE, PauseKind.STALLED)
+
+
+def promote(rotation: Rotation, *, reason: str, full: bool = False) -> list[RotationEvent]:
+    """Decide on passing what the rollout waits for: the soak of a wave, its wait, its window, or an approval.
+
+    With `full`, all that would be waited for later as well. Raises `IllegalCommand` where nothing is rolled out.
+    """
+    if rotation.plan.rollout is None:
+        state = f"{rotation.state}, and has no instances to hand a version to"
+        raise IllegalCommand(command="promote", state=state, rotation_id=rotation.id)
+    if rotation.state is State.PAUSED:
+        return [e.RolloutResumed(reason=reason, advance=True, full=full)]
+    _require(rotation, "RolloutAdvanced", "promote")
+    return [e.RolloutAdvanced(full=full, reason=reason)]
+
+
+def accept_inconclusive(rotation: Rotation, *, reason: str) -> list[RotationEvent]:
+    """Decide on going on although the checks see nothing; raises `IllegalCommand` where that is not asked."""
+    if rotation.state is not State.PAUSED or rests_for(rotation) is not PauseKind.INCONCLUSIVE:
+        state = f"{rotation.state}, and not because something was not seen"
+        raise IllegalCommand(command="accept-inconclusive", state=state, rotation_id=rotation.id)
+    return [e.RolloutResumed(reason=reason, accept=True)]
+
+
 def abandon(rotation: Rotation, *, reason: str, now: Moment) -> tuple[list[RotationEvent], list[CredentialEvent]]:
     """Decide on giving up what cannot go on: going back that failed, or retiring that has had its tries.
 
@@ -276,8 +327,13 @@ def abandon(rotation: Rotation, *, reason: str, now: Moment) -> tuple[list[Rotat
 
 
 def end_grace(rotation: Rotation, *, reason: str = "") -> list[RotationEvent]:
-    """Decide on ending a grace period now; raises `IllegalCommand` in any other state."""
+    """Decide on ending a grace period now; raises `IllegalCommand` in any other state.
+
+    Where there are instances, it ends once nobody uses the old version, which only a look can tell.
+    """
     _require(rotation, "GraceEnded", "retire")
+    if rotation.plan.rollout is not None:
+        return [e.RetirementRequested(reason=reason)]
     return [e.GraceEnded(early=True, reason=reason)]
 
 

@@ -119,6 +119,13 @@ class Throttled(Unavailable):
         self.after = after
 
 
+class StillInUse(Unavailable):
+    """{what}: {why}.
+
+    An instance cannot be seen to use the new version, or the target has sessions of the old one.
+    """
+
+
 class SinkGone(Rejected):
     """{what}: {why}.
 

@@ -28,6 +28,28 @@ from engine.credential_events import (
 from engine.group_events import GroupEvent
 from engine.health import CheckResult
 from engine.plan import Kind, Plan
+from engine.rollout_events import (
+    InstancesFailed,
+    InstancesJoined,
+    InstancesLapsed,
+    InstancesLeft,
+    InstancesMissed,
+    InstancesMoved,
+    InstancesReturned,
+    InstancesTold,
+    InstancesUnproved,
+    OverlapWarned,
+    RetirementRequested,
+    RolloutAdvanced,
+    RolloutCompleted,
+    RolloutPaused,
+    RolloutPlanned,
+    RolloutResumed,
+    SoakStarted,
+    WaveDistributed,
+    WaveHeld,
+    WavePassed,
+)
 from engine.values import Deadline, Instant, Microseconds
 
 # --- a rotation: events that change its state -------------------------------------------------------
@@ -85,36 +107,6 @@ class CandidateApplied(EventStruct, frozen=True, tag="candidate-applied.1"):
 
 class CandidateVerified(EventStruct, frozen=True, tag="candidate-verified.1"):
     """A fresh login with the candidate was accepted, a wrong value was refused, and the query ran."""
-
-
-class WaveDistributed(EventStruct, frozen=True, tag="wave-distributed.1"):
-    """Every instance of the wave proved that it uses the candidate."""
-
-    wave: int
-
-
-class WavePassed(EventStruct, frozen=True, tag="wave-passed.1"):
-    """The wave's health checks passed for the whole soak."""
-
-    wave: int
-
-
-class RolloutPaused(EventStruct, frozen=True, tag="rollout-paused.1"):
-    """The rollout rests until an operator decides."""
-
-    reason: str = ""
-
-
-class RolloutResumed(EventStruct, frozen=True, tag="rollout-resumed.1"):
-    """An operator let the rollout go on."""
-
-    reason: str = ""
-
-
-class RolloutCompleted(EventStruct, frozen=True, tag="rollout-completed.1"):
-    """Every wave is through; a service without instances has none."""
-
-    waves: int = 0
 
 
 class Promoted(EventStruct, frozen=True, tag="promoted.1"):
@@ -348,7 +340,26 @@ StateChange: TypeAlias = (
 )
 """Every event that changes the state of a Rotation."""
 
-Remark: TypeAlias = (
+RolloutRemark: TypeAlias = (
+    RolloutPlanned
+    | InstancesJoined
+    | InstancesMissed
+    | InstancesLeft
+    | InstancesTold
+    | InstancesFailed
+    | InstancesUnproved
+    | InstancesMoved
+    | InstancesLapsed
+    | InstancesReturned
+    | WaveHeld
+    | SoakStarted
+    | RolloutAdvanced
+    | RetirementRequested
+    | OverlapWarned
+)
+"""Every event of a rollout that leaves the state of its Rotation as it is."""
+
+PlainRemark: TypeAlias = (
     RotationRequested
     | PauseRequested
     | OwnerChanged
@@ -364,6 +375,9 @@ Remark: TypeAlias = (
     | HealthSampled
     | Published
 )
+"""Every event of the credential of a Rotation that leaves its state as it is."""
+
+Remark: TypeAlias = PlainRemark | RolloutRemark
 """Every event of a Rotation that leaves its state as it is."""
 
 RotationEvent: TypeAlias = StateChange | Remark

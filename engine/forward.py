@@ -12,6 +12,7 @@ from typing import Final
 from engine import events as e
 from engine.errors import Rejected, Unavailable, Uncertain
 from engine.events import Cause, CredentialEvent, RotationEvent
+from engine.gate import is_unused
 from engine.passwords import PasswordRule, generate
 from engine.performance import Performance
 from engine.plan import Kind, RetryClass, Strategy
@@ -185,14 +186,12 @@ def verify(performance: Performance) -> None:
         seen = Verification(Probe.UNKNOWN, Probe.UNKNOWN, query=False, detail="it came after the verification timeout")
     events: list[RotationEvent] = judge(performance.rotation, seen, now=now, jitter=jitter(performance))
     if isinstance(events[-1], e.CandidateVerified):
-        # A service without instances has zero waves: nobody is given the candidate before it is current.
-        events.append(e.RolloutPaused() if performance.rotation.pausing else e.RolloutCompleted())
+        if performance.rotation.pausing:
+            events.append(e.RolloutPaused())
+        elif performance.rotation.plan.rollout is None:
+            # A service without instances has zero waves: nobody is given the candidate before it is current.
+            events.append(e.RolloutCompleted())
     performance.record(*events)
-
-
-def distribute(performance: Performance) -> None:
-    """Complete a rollout of zero waves that rested, or that an older keyturn left here."""
-    performance.record(e.RolloutCompleted(performance.rotation.waves))
 
 
 def promote(performance: Performance) -> None:
@@ -224,17 +223,14 @@ def publish(
             performance.record(e.Published(place.name, version))
 
 
-def end_grace(performance: Performance) -> None:
-    """Take down that the grace period is over."""
-    performance.record(e.GraceEnded())
-
-
 def retire(performance: Performance) -> None:
     """Make the old version unusable and prove it: current accepted, then old refused, and current accepted still."""
     rotation = performance.rotation
     current = performance.candidate()
     old = _old(performance)
     _see_promoted(performance)
+    if not is_unused(performance, Effect.RETIRE):
+        return
     _expect(performance, current, Probe.ACCEPTED, "the current version")  # or nothing would be left that works
     if rotation.changed_nothing and not _has_left_over(performance):
         performance.record(e.PreviousRetired(refused=False))

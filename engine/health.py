@@ -59,6 +59,10 @@ class Subject:
     """The one before it; None where there is none."""
     old_works: bool | None = None
     """True: the old version must be accepted, as the way back; False: it must be refused; None: either will do."""
+    instances: tuple[str, ...] = ()
+    """The instances of the wave that soaks; empty where the credential as a whole is looked at."""
+    others: tuple[str, ...] = ()
+    """The instances that do not have the new version, to compare with over the same minutes."""
 
 
 @runtime_checkable

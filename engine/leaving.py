@@ -6,12 +6,15 @@ Rule 2: words only; what a command may do is decided in commands.py.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from engine.errors import NoWayBack
 from engine.machine import ENDED, State
 from engine.plan import Strategy
 from engine.policies import can_go_back, is_inconclusive, is_stuck
+from engine.rollout_events import PauseKind
 from engine.rotation import Rotation
 
 
@@ -41,7 +44,7 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
     back = (way("abort", "takes it back"),) if can_go_back(rotation) else ()
     match rotation.state:
         case State.PAUSED:
-            return (way("continue", "lets it go on"), *back)
+            return (*(way(*each) for each in _ON[rests_for(rotation)]), *back)
         case State.ROLLBACK_FAILED:
             up = way("abort", "gives going back up")
             is_futile = rotation.cause is not None and rotation.cause.kind == NoWayBack.kind
@@ -65,7 +68,27 @@ def ways_out(rotation: Rotation) -> tuple[Way, ...]:
         case State.RETIRING | State.ROLLING_BACK | State.VERIFYING_ROLLBACK:
             return (on,)
         case _:
-            return (on, *back)
+            is_out = rotation.plan.rollout is not None and rotation.state in (State.DISTRIBUTING, State.SOAKING)
+            passing = (way("promote", "passes what it waits for"),) if is_out else ()
+            return (on, *passing, *back)
+
+
+_ON: Final[dict[PauseKind, tuple[tuple[str, str], ...]]] = {
+    PauseKind.OPERATOR: (("continue", "lets it go on"),),
+    PauseKind.APPROVAL: (("continue", "lets the next wave begin"),),
+    PauseKind.FAILURE: (("retry", "tries the wave again, once the cause is gone"), ("promote", "passes it")),
+    PauseKind.STALLED: (("retry", "tries the wave again, once the cause is gone"), ("promote", "passes it")),
+    PauseKind.INCONCLUSIVE: (
+        ("retry", "looks again"),
+        ("accept-inconclusive", "goes on, and does not ask that again in this wave"),
+    ),
+}
+"""What leads on from a pause of each kind."""
+
+
+def rests_for(rotation: Rotation) -> PauseKind:
+    """Return why a rotation rests that is paused."""
+    return (rotation.fleet.pause if rotation.fleet else None) or PauseKind.OPERATOR
 
 
 def is_half_way(rotation: Rotation) -> bool:

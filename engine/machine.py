@@ -39,7 +39,7 @@ ENDED: Final = frozenset({State.COMPLETED, State.ROLLED_BACK, State.CANCELLED, S
 """The rotation is over: its credential is free for another one."""
 
 LEAVING: Final[dict[State, tuple[str, ...]]] = {
-    State.PAUSED: ("continue", "rollback", "abort"),
+    State.PAUSED: ("continue", "promote", "accept-inconclusive", "retry", "rollback", "abort"),
     State.ROLLBACK_FAILED: ("retry", "abort"),
     State.FAILED: ("rollback", "rotate"),
 }
@@ -61,6 +61,9 @@ BEFORE_RETIRING: Final = (
 UNDER_WAY: Final = (State.WAITING, *BEFORE_RETIRING, State.RETIRING)
 
 WORKING: Final = (*BEFORE_RETIRING, State.RETIRING, State.ROLLING_BACK, State.VERIFYING_ROLLBACK)
+
+_HANDING: Final = (State.DISTRIBUTING, State.SOAKING, State.GRACE, State.RETIRING)
+"""Where instances may be handed the candidate: wave by wave, and whoever still lacks it before the old one is gone."""
 
 _CHANGES: Final[tuple[tuple[str, tuple[State, ...], State], ...]] = (
     ("RotationStarted", (State.WAITING,), State.STAGING),
@@ -100,8 +103,23 @@ _INTERNAL: Final[tuple[tuple[str, tuple[State, ...]], ...]] = (
     ("VerificationFailed", (State.VERIFYING, State.VERIFYING_ROLLBACK)),
     ("LoginTried", (*WORKING, State.ROLLBACK_FAILED)),
     ("MonitoringStarted", (State.MONITORING,)),
-    ("HealthSampled", (State.MONITORING,)),
+    ("HealthSampled", (State.MONITORING, State.SOAKING)),
     ("Published", (State.PROMOTING, State.ROLLING_BACK)),
+    ("RolloutPlanned", (State.DISTRIBUTING,)),
+    ("WaveHeld", (State.DISTRIBUTING,)),
+    ("RolloutAdvanced", (State.DISTRIBUTING, State.SOAKING)),
+    ("SoakStarted", (State.SOAKING,)),
+    ("InstancesJoined", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesMissed", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesLeft", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesTold", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesFailed", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesUnproved", (*_HANDING, State.ROLLING_BACK)),
+    ("InstancesMoved", _HANDING),
+    ("InstancesLapsed", (State.SOAKING, State.GRACE, State.RETIRING, State.ROLLING_BACK)),
+    ("InstancesReturned", (State.ROLLING_BACK,)),
+    ("RetirementRequested", (State.GRACE,)),
+    ("OverlapWarned", (State.GRACE,)),
 )
 
 

@@ -6,13 +6,16 @@ Rule 2: silence is not health: a check that saw nothing passes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import events as e
+from engine.attempts import Streak
 from engine.credential_events import Cause
 from engine.health import CheckResult, Sample, Subject
 from engine.performance import Performance
 from engine.policies import give_up, has_passed, is_breached
 from engine.process import Effect
-from engine.rotation import Rotation, Streak
+from engine.rotation import Rotation
 from engine.values import Deadline, Microseconds, deadline_after
 
 
@@ -29,11 +32,7 @@ def monitor(performance: Performance) -> None:
     begins = deadline_after(now, rotation.plan.monitoring_period)
     started = [e.MonitoringStarted(begins)] if rotation.monitoring is None else []
     due = deadline_after(now, rotation.plan.monitoring_interval)
-    subject = _subject(performance)
-    samples = {check.name: check.look(subject) for check in performance.checks}
-    if any(sample.result is CheckResult.FAIL for sample in samples.values()):
-        performance.spend_login(rotation.login)  # a check that logs in may have been refused
-    performance.record(*started, *(_sampled(name, sample, due) for name, sample in samples.items()))
+    samples = round_of_checks(performance, subject_of(performance), due, first=started)
     breach = is_breached(performance.rotation)
     if breach is not None:
         performance.record(*_given_up(performance.rotation, breach))
@@ -41,7 +40,19 @@ def monitor(performance: Performance) -> None:
         performance.record(_passed(performance))
 
 
-def _subject(performance: Performance) -> Subject:
+def round_of_checks(
+    performance: Performance, subject: Subject, due: Deadline, *, first: Sequence[e.RotationEvent]
+) -> dict[str, Sample]:
+    """Look once with every check, and record what each saw, behind `first`; `due` is when the next round is."""
+    samples = {check.name: check.look(subject) for check in performance.checks}
+    if any(sample.result is CheckResult.FAIL for sample in samples.values()):
+        performance.spend_login(performance.rotation.login)  # a check that logs in may have been refused
+    performance.record(*first, *(_sampled(name, sample, due) for name, sample in samples.items()))
+    return samples
+
+
+def subject_of(performance: Performance, instances: tuple[str, ...] = (), others: tuple[str, ...] = ()) -> Subject:
+    """Return what the checks look at: the versions, and the instances of a wave beside the others."""
     rotation = performance.rotation
     old = performance.read(rotation.previous) if rotation.plan.overlap and not rotation.captured else None
     return Subject(
@@ -54,6 +65,8 @@ def _subject(performance: Performance) -> Subject:
         new=performance.candidate(),
         old=old,
         old_works=None if old is None else True,
+        instances=instances,
+        others=others,
     )
 
 

@@ -8,6 +8,7 @@ that when the turn of a rotation has come, the rotation has failed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from engine.commands import (
     StartRotation,
     abandon,
+    accept_inconclusive,
     end_grace,
     go_back,
     in_the_way,
@@ -23,6 +25,7 @@ from engine.commands import (
     making_room,
     opened,
     pause,
+    promote,
     refuse_second,
     refused,
     retry,
@@ -296,7 +299,7 @@ class Operations:
         self._append([(rotation_id, rotation.version, rotation.state, events)], credential, noted)
 
     def retry(self, rotation_id: UUID, *, reason: str = "") -> None:
-        """Record that a failed rollback is tried again; raises `IllegalCommand`."""
+        """Record that going back, or the wave of a rollout, is tried again that failed; raises `IllegalCommand`."""
         self._decide(self.rotation(rotation_id), retry, reason=reason)
 
     def pause(self, rotation_id: UUID, *, reason: str = "") -> bool:
@@ -309,6 +312,14 @@ class Operations:
     def let_go_on(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a paused rotation goes on; raises `IllegalCommand` in any other state."""
         self._decide(self.rotation(rotation_id), let_go_on, reason=reason)
+
+    def promote(self, rotation_id: UUID, *, reason: str = "", full: bool = False) -> None:
+        """Record that a rollout passes what it waits for; with `full`, all that it would. Raises `IllegalCommand`."""
+        self._decide(self.rotation(rotation_id), partial(promote, full=full), reason=reason)
+
+    def accept_inconclusive(self, rotation_id: UUID, *, reason: str = "") -> None:
+        """Record that a rollout goes on although its checks see nothing; raises `IllegalCommand`."""
+        self._decide(self.rotation(rotation_id), accept_inconclusive, reason=reason)
 
     def abandon(self, rotation_id: UUID, *, reason: str = "") -> None:
         """Record that a rotation is over whose going back failed, or whose retiring has had its tries.

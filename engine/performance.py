@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from engine import credential as credentials
@@ -22,14 +23,19 @@ from engine.credential_events import LATENESS_MAX
 from engine.errors import Conflict, Rejected, Unavailable
 from engine.events import CredentialEvent, RotationEvent
 from engine.facts import Fact, Recorded
+from engine.fleet import Fleet
 from engine.health import HealthCheck
 from engine.instances import Discovery, Distributor
 from engine.machine import ENDED, State, following
 from engine.plan import Plan
 from engine.ports import Clock, Entropy, EventLog, Ids, Place, SecretStore, Target
 from engine.process import until_free
+from engine.rollout import RolloutPolicy
 from engine.rotation import Rotation
 from engine.values import CredentialValue, Instant, Microseconds, Secret, deadline_after, fingerprint
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,21 @@ class Binding:
     """Who uses the credential; None where that is not configured."""
     distributor: Distributor | None = None
     """How each of them is given a version; None where that is not configured."""
+    opens: Callable[[Instant], Instant] = lambda now: now
+    """Return when the next wave may begin, which is `now` where it may at once."""
+
+
+class Parallel(Protocol):
+    """How the same is done with several instances."""
+
+    def __call__(self, work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+        """Return what `work` returns of each item, in their order; it is done at once where threads are to be had."""
+        ...
+
+
+def one_by_one(work: Callable[[T], R], items: Sequence[T]) -> Sequence[R]:
+    """Do it with one item after the other."""
+    return [work(item) for item in items]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +84,7 @@ class World:
     fingerprint_key: bytes = field(repr=False)
     observe: Callable[[Sequence[Recorded]], None] = lambda recorded: None
     """Told of every append, after it is durable."""
+    parallel: Parallel = one_by_one
 
     def load(self, rotation_id: UUID) -> Rotation | None:
         """Return a rotation as of now; None where there is none."""
@@ -147,6 +169,43 @@ class Performance:
             if check.name in self.rotation.plan.checks:
                 self._may_ask()
                 yield check
+
+    @property
+    def discovery(self) -> Discovery:
+        """Who lists the instances, to be asked right now. Raises `Rejected` where it is not configured any more."""
+        self._may_ask()
+        if self._binding.discovery is None:
+            raise self._unconfigured("discovery")
+        return self._binding.discovery
+
+    @property
+    def distributor(self) -> Distributor:
+        """Who hands a version to instances, to be asked right now. Raises `Rejected` likewise."""
+        self._may_ask()
+        if self._binding.distributor is None:
+            raise self._unconfigured("distribution")
+        return self._binding.distributor
+
+    def _unconfigured(self, what: str) -> Rejected:
+        why = f"rotation.{what} is not configured any more, and the rotation began with it"
+        return Rejected(what="reaching the instances", why=why, advice=f"Put rotation.{what} back until it has ended.")
+
+    @property
+    def opens(self) -> Callable[[Instant], Instant]:
+        """When the next wave may begin."""
+        return self._binding.opens
+
+    @property
+    def fleet(self) -> Fleet:
+        """The instances as of the last record; none before they were looked for."""
+        return self.rotation.fleet or Fleet()
+
+    @property
+    def policy(self) -> RolloutPolicy:
+        """How the candidate is handed out; asking a rotation without instances is a mistake of ours."""
+        policy = self.rotation.plan.rollout
+        assert policy is not None, "this rotation has no instances"
+        return policy
 
     def _may_ask(self) -> None:
         """See that this process may still ask; it may have stood still since it was decided.

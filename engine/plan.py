@@ -107,3 +107,5 @@ class Plan(msgspec.Struct, frozen=True):
     rollback_on_health_failure: bool = True
     rollout: RolloutPolicy | None = None
     """How the instances of the service are given the candidate; None where it has none."""
+    lifetime: Microseconds = Microseconds(0)
+    """How long the previous version is to be needed at most, from the start of the rotation; 0 is for ever."""

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Final
 
 from engine import events as e
+from engine.attempts import Streak
 from engine.credential import Credential
 from engine.errors import PortError, Rejected, Unavailable
 from engine.events import Cause, RotationEvent
@@ -17,7 +18,9 @@ from engine.machine import State
 from engine.plan import Kind, Plan, Strategy
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
-from engine.rotation import Rotation, Streak
+from engine.rollout import OnTrouble
+from engine.rollout_events import PauseKind
+from engine.rotation import Rotation
 from engine.values import CredentialValue, Form, Microseconds, Moment, deadline_after
 
 
@@ -44,6 +47,8 @@ def can_go_back(rotation: Rotation) -> bool:
     if rotation.is_replaced:
         return False
     is_alone = rotation.previous is None or rotation.captured
+    if is_alone and rotation.fleet is not None and any(rotation.fleet.holding()):
+        return False  # nobody has the value that these instances used before
     if rotation.promotable and (rotation.labelled if rotation.label is None else is_alone):
         return False
     adds = rotation.plan.strategy in (Strategy.DUAL, Strategy.ISSUE) or rotation.vacant
@@ -83,14 +88,34 @@ def after_failure(
         return [e.EffectPostponed(cause, later.wall, later.boot, later.uptime, early=True)]
     tries = rotation.failures + 1
     final = isinstance(error, Rejected) or tries >= _tries_max(rotation, effect)
-    if final and effect is not Effect.RETIRE:  # behind the point of no return the only way is forward
+    if effect in _HANDING and rotation.plan.rollout is not None:
+        # How long nothing may move on has a limit of its own (`progress_deadline`).
+        if isinstance(error, Rejected):
+            return stop(rotation, cause, rotation.plan.rollout.on_failure, PauseKind.FAILURE)
+    # Behind the point of no return the only way is forward, and before it nobody is hurried.
+    elif final and effect not in (Effect.RETIRE, Effect.END_GRACE):
         return give_up(rotation, cause)
-    later = deadline_after(now, delay(rotation.plan, tries, jitter=jitter))
-    return [e.EffectPostponed(cause, later.wall, later.boot, later.uptime)]
+    return [postponed(rotation, cause, now=now, jitter=jitter)]
+
+
+_HANDING: Final = (Effect.DISTRIBUTE, Effect.SOAK)
+
+
+def postponed(rotation: Rotation, cause: Cause, *, now: Moment, jitter: float) -> e.EffectPostponed:
+    """Return the fact that an effect is tried again later."""
+    later = deadline_after(now, delay(rotation.plan, rotation.failures + 1, jitter=jitter))
+    return e.EffectPostponed(cause, later.wall, later.boot, later.uptime)
+
+
+def stop(rotation: Rotation, cause: Cause, on: OnTrouble, kind: PauseKind) -> list[RotationEvent]:
+    """Decide what follows when a wave fails or shows nothing: back where it is wanted and possible, else it rests."""
+    if on is OnTrouble.ABORT and rotation.plan.rollback_automatic and can_go_back(rotation):
+        return [e.RollbackStarted(automatic=True, cause=cause)]
+    return [e.RolloutPaused(kind=kind, cause=cause)]
 
 
 def _tries_max(rotation: Rotation, effect: Effect) -> int:
-    if effect in (Effect.RESTORE, Effect.VERIFY_ROLLBACK):
+    if effect in (Effect.RECALL, Effect.RESTORE, Effect.VERIFY_ROLLBACK):
         return rotation.plan.rollback_retries + 1
     if effect is Effect.VERIFY:
         return rotation.plan.verification_attempts

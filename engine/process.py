@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from engine.events import Fence, LoginUse
+from engine.fleet import Fleet
 from engine.machine import State
 from engine.plan import LoginBudget, RetryClass, Strategy
 from engine.rotation import Rotation
@@ -34,6 +35,8 @@ class Effect(StrEnum):
     MONITOR = "monitor"
     END_GRACE = "end_grace"
     RETIRE = "retire"
+    RECALL = "recall"
+    """Have the instances that were told the candidate use the previous version again."""
     RESTORE = "restore"
     VERIFY_ROLLBACK = "verify_rollback"
 
@@ -61,6 +64,9 @@ EFFECTS: Final[dict[State, Effect]] = {
 """The work each state stands for; a state without an entry rests."""
 
 
+_OF_INSTANCES: Final = (Effect.DISTRIBUTE, Effect.SOAK, Effect.END_GRACE, Effect.RETIRE, Effect.RECALL)
+
+
 def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
     """Return the one outstanding effect, the time to wait for, or None where the rotation rests."""
     if rotation.state not in EFFECTS:
@@ -70,7 +76,19 @@ def next_effect(rotation: Rotation, now: Moment) -> Effect | Wait | None:
     effect = EFFECTS[rotation.state]
     if effect is Effect.APPLY and _must_look(rotation):
         effect = Effect.PROBE
+    if effect is Effect.RESTORE and must_recall(rotation):
+        effect = Effect.RECALL
     return _hindrance(rotation, effect, now) or effect
+
+
+def must_recall(rotation: Rotation, *, anew: bool = False) -> bool:
+    """Tell whether instances are still to be given the previous version; without one they keep what they have.
+
+    With `anew`: whether there can be any at all.
+    """
+    if rotation.fleet is None or rotation.previous is None or rotation.captured:
+        return False
+    return anew or bool(rotation.fleet.to_return(promoted=rotation.promotable))
 
 
 def _must_look(rotation: Rotation) -> bool:
@@ -87,7 +105,9 @@ def _must_look(rotation: Rotation) -> bool:
 
 def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
     """Return what the effect has to wait for; None where it may be performed."""
-    if effect is Effect.END_GRACE and rotation.grace is not None:
+    if rotation.fleet is not None and (wait := _for_instances(rotation, rotation.fleet, effect, now)):
+        return wait
+    if effect is Effect.END_GRACE and rotation.grace is not None and not rotation.early:
         left = rotation.grace.remaining(now)
         return Wait(Instant(now.wall + left), "grace period") if left else None
     if effect is Effect.MONITOR and (left := rotation.sampled.left(now)):
@@ -97,6 +117,26 @@ def _hindrance(rotation: Rotation, effect: Effect, now: Moment) -> Wait | None:
     if left := fence(rotation, effect, now):
         return Wait(Instant(now.wall + left), "an earlier attempt may still take effect")
     return _budget(rotation, effect, now)
+
+
+def _for_instances(rotation: Rotation, fleet: Fleet, effect: Effect, now: Moment) -> Wait | None:
+    """Return what handing and soaking have to wait for."""
+    if effect in _OF_INSTANCES and (left := fleet.due.left(now)):
+        return Wait(Instant(now.wall + left), "instances are to prove what they use")
+    if effect is Effect.DISTRIBUTE and (left := fleet.hold.left(now)):
+        return Wait(Instant(now.wall + left), fleet.why)
+    if effect is not Effect.SOAK or fleet.soak is None or fleet.flight or is_let_pass(rotation, fleet):
+        return None
+    if rotation.health:
+        left = rotation.sampled.left(now)
+        return Wait(Instant(now.wall + left), "the next health check") if left else None
+    left = fleet.soak.remaining(now)
+    return Wait(Instant(now.wall + left), "the wave soaks") if left else None
+
+
+def is_let_pass(rotation: Rotation, fleet: Fleet) -> bool:
+    """Tell whether a person let the soak of the wave at hand pass."""
+    return fleet.full or fleet.passed >= rotation.waves
 
 
 def _before_looking(rotation: Rotation, now: Moment) -> Wait | None:
@@ -122,7 +162,9 @@ def fence(rotation: Rotation, effect: Effect, now: Moment) -> Microseconds:
             logins, same = (rotation.login,), rotation.candidate
         case Effect.PROMOTE:
             logins, same = ("",), rotation.candidate
-        case Effect.RESTORE:
+        case Effect.RECALL if rotation.plan.overlap:
+            return Microseconds(0)  # nothing is written but the instances
+        case Effect.RESTORE | Effect.RECALL:
             logins, same = ("", rotation.login, rotation.previous_login or rotation.login), rotation.previous
         case Effect.RETIRE:
             logins, same = (rotation.previous_login or rotation.login,), rotation.candidate
@@ -157,11 +199,13 @@ def _refusable(rotation: Rotation, effect: Effect) -> list[str]:
             return [rotation.login]
         case Effect.VERIFY:
             return [rotation.login, rotation.login]
-        case Effect.MONITOR if rotation.plan.checks:
+        case Effect.MONITOR | Effect.SOAK if rotation.plan.checks:
             return [rotation.login]
         case Effect.RETIRE:
             # The current version was verified; once a try has failed, it may be what the target refuses.
             return [before, rotation.login] if rotation.failures else [before]
+        case Effect.RECALL if rotation.plan.overlap:
+            return [before]
         case Effect.RESTORE if rotation.plan.overlap and (rotation.promotable or not rotation.plan.settable):
             return [before]
         case Effect.VERIFY_ROLLBACK:

@@ -74,6 +74,18 @@ class RolloutPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     """Looks in a row that do not list an instance, before it counts as gone."""
 
 
+def at_once(policy: RolloutPolicy) -> RolloutPolicy:
+    """Return a policy by which everybody is given the version as soon as they can be: for going back."""
+    return replace(
+        policy,
+        stages=(Stage(WHOLE),),
+        canary=False,
+        approval=False,
+        max_unverified=None,
+        max_unverified_zone=None,
+    )
+
+
 class Wave(msgspec.Struct, frozen=True, omit_defaults=True):
     """Instances that get the candidate together, and soak together."""
 

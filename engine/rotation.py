@@ -14,56 +14,19 @@ import msgspec
 from msgspec.structs import replace
 
 from engine import events as e
+from engine import fleet as fleets
+from engine.attempts import Attempt, Streak, sampled
 from engine.facts import Fact
-from engine.health import CheckResult
+from engine.fleet import Fleet
 from engine.machine import State
 from engine.plan import Kind, Plan
-from engine.values import Deadline, Instant, Microseconds
+from engine.values import Deadline, Instant
 
-_REMARKS: Final = frozenset(get_args(e.Remark))
+_REMARKS: Final = frozenset(get_args(e.PlainRemark))
+_OF_FLEET: Final = frozenset(get_args(e.RolloutRemark))
 _STATE_CHANGES: Final = frozenset(get_args(e.StateChange))
 """An event is looked up by its class: to ask whether it is one of a union takes a third of the fold."""
 _AT_ONCE: Final = Deadline(Instant(0))
-
-
-class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One try to make the target accept `version` on `login` (`-version`: refuse it), in effect by `deadline`.
-
-    Without a login it is the stores that were asked, to call `version` current.
-    `closed`: it had a definite answer. `settled`: it had none, and a look at the target told.
-    `done`: it took effect, as the answer said, or a look at the target.
-    """
-
-    number: int
-    version: str
-    login: str
-    deadline: Instant
-    closed: bool = False
-    settled: bool = False
-    done: bool = False
-    boot: str = ""
-    uptime: Microseconds = Microseconds(0)
-
-    @property
-    def limit(self) -> Deadline:
-        """When it can take effect no more."""
-        return Deadline(self.deadline, self.boot, self.uptime)
-
-    @property
-    def fence(self) -> e.Fence:
-        """What a write of another version to the same login has to wait for."""
-        return e.Fence(self.login, self.version, self.deadline, self.boot, self.uptime)
-
-
-class Streak(msgspec.Struct, frozen=True, gc=False):
-    """What a health check saw last, and how often in a row it failed, or saw nothing."""
-
-    check: str
-    result: CheckResult
-    at: Instant
-    failures: int = 0
-    unknowns: int = 0
-    text: str = ""
 
 
 class Rotation(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +93,10 @@ class Rotation(msgspec.Struct, frozen=True, gc=False):
     """When the checks are to look again."""
     health: tuple[Streak, ...] = ()
     """What each check saw since the state was entered."""
+    fleet: Fleet | None = None
+    """The instances that are given the candidate; None where there are none, or they were not looked for yet."""
+    early: bool = False
+    """A person wants the grace period to end as soon as nobody uses the previous version."""
 
     @property
     def not_before(self) -> Instant:
@@ -215,17 +182,23 @@ def evolve(rotation: Rotation, fact: Fact) -> Rotation:
     body = fact.body
     if _is_remark(body):
         return _remark(replace(rotation, version=fact.originator_version), body, fact.at)
+    if _is_of_fleet(body):
+        return _in_fleet(replace(rotation, version=fact.originator_version), body, fact.at)
     if _is_state_change(body):
         return _change(rotation, body, fact)
     raise TypeError(f"{type(body).__name__} is not an event of a rotation")
 
 
-def _is_remark(body: e.Event) -> TypeGuard[e.Remark]:
+def _is_remark(body: e.Event) -> TypeGuard[e.PlainRemark]:
     return type(body) in _REMARKS
 
 
 def _is_state_change(body: e.Event) -> TypeGuard[e.StateChange]:
     return type(body) in _STATE_CHANGES
+
+
+def _is_of_fleet(body: e.Event) -> TypeGuard[e.RolloutRemark]:
+    return type(body) in _OF_FLEET
 
 
 def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
@@ -246,6 +219,7 @@ def _change(rotation: Rotation, body: e.StateChange, fact: Fact) -> Rotation:
         sampled=_AT_ONCE,
         health=(),
         promotable=rotation.promotable or state is State.PROMOTING,
+        fleet=_fleet(rotation, body, fact.at),
     )
     return _enter(entered, body, fact.at)
 
@@ -261,7 +235,6 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             | e.GraceEnded()
             | e.RotationStarted()
             | e.CandidateReserved()
-            | e.RolloutResumed()
         ):
             return rotation
         case e.CandidateStaged():
@@ -283,15 +256,28 @@ def _enter(rotation: Rotation, body: e.StateChange, at: Instant) -> Rotation:
             return replace(rotation, cause=body.cause)
         case e.RotationFailed():
             return replace(rotation, cause=body.cause, ended_at=at)
-        case e.RolloutPaused():
-            return replace(rotation, pausing=False)
+        case e.RolloutPaused() | e.RolloutResumed():
+            return _rested(rotation, body)
         case e.PreviousRetired() | e.RollbackAbandoned() | e.RotationCancelled():
             return replace(rotation, ended_at=at)
         case _:
             assert_never(body)
 
 
-def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
+def _fleet(rotation: Rotation, body: e.StateChange, at: Instant) -> Fleet | None:
+    if rotation.plan.rollout is None:
+        return None
+    return fleets.changed(rotation.fleet or Fleet(), body, rotation.waves, at)
+
+
+def _rested(rotation: Rotation, body: e.RolloutPaused | e.RolloutResumed) -> Rotation:
+    """Fold that it rests, or goes on: what it rested for is settled then."""
+    if isinstance(body, e.RolloutPaused):
+        return replace(rotation, pausing=False, cause=body.cause or rotation.cause)
+    return replace(rotation, cause=None)
+
+
+def _remark(rotation: Rotation, body: e.PlainRemark, at: Instant) -> Rotation:
     """Fold a fact that left the state as it was; attempts are the most of them, and are looked for first."""
     match body:
         case e.AttemptStarted() | e.AttemptClosed() | e.AttemptSettled() | e.OrphanRevoked():
@@ -327,6 +313,20 @@ def _remark(rotation: Rotation, body: e.Remark, at: Instant) -> Rotation:
             assert_never(body)
 
 
+def _in_fleet(rotation: Rotation, body: e.RolloutRemark, at: Instant) -> Rotation:
+    """Fold what happened to the instances; whatever moves on makes tries without success undone."""
+    fleet = fleets.evolve(rotation.fleet or Fleet(), body, at)
+    match body:
+        case e.InstancesMoved() | e.InstancesReturned():
+            return replace(rotation, fleet=fleet, failures=0)
+        case e.RolloutAdvanced():
+            return replace(rotation, fleet=fleets.advance(fleet, rotation.waves))
+        case e.RetirementRequested():
+            return replace(rotation, fleet=fleet, early=True, failures=0, postponed=_AT_ONCE)
+        case _:
+            return replace(rotation, fleet=fleet)
+
+
 def _attempted(
     rotation: Rotation, body: e.AttemptStarted | e.AttemptClosed | e.AttemptSettled | e.OrphanRevoked
 ) -> Rotation:
@@ -350,24 +350,9 @@ def _monitored(rotation: Rotation, body: e.MonitoringStarted | e.HealthSampled, 
         case e.MonitoringStarted():
             return replace(rotation, monitoring=body.until)
         case e.HealthSampled():
-            return replace(rotation, sampled=body.due, health=_sampled(rotation.health, body, at))
+            return replace(rotation, sampled=body.due, health=sampled(rotation.health, body, at))
         case _:
             assert_never(body)
-
-
-def _sampled(health: tuple[Streak, ...], body: e.HealthSampled, at: Instant) -> tuple[Streak, ...]:
-    """Return the streaks with one more sample; a failure is not made undone by seeing nothing."""
-    before = next((each for each in health if each.check == body.check), None)
-    failures, unknowns = (before.failures, before.unknowns) if before else (0, 0)
-    match body.result:
-        case CheckResult.FAIL:
-            failures, unknowns = failures + 1, 0
-        case CheckResult.UNKNOWN:
-            unknowns += 1
-        case CheckResult.PASS | CheckResult.WARN:
-            failures, unknowns = 0, 0
-    streak = Streak(body.check, body.result, at, failures, unknowns, body.text)
-    return (*(each for each in health if each.check != body.check), streak)
 
 
 def _mark(

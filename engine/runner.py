@@ -1,8 +1,9 @@
 """The runner: load, look up the next effect, perform it through a port, append the outcome, repeat.
 
-Rule 1: the only code that calls ports on behalf of a rotation, with forward.py and backward.py.
-Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. Outside of
-effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
+Rule 1: the only code that calls ports on behalf of a rotation, with the files of its effects (PERFORMERS).
+Rule 2: the only code that catches the three outcomes of an effect; what follows is decided in policies.py. What became
+of one instance among many is caught in handing.py, and recalling.py goes back on those that were listed last. Outside
+of effects, operations.py catches them for the start of a rotation that waited, and sightings.py for a look.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from engine import backward, forward, monitoring
+from engine import backward, forward, gate, monitoring, recalling, soaking, waves
 from engine import events as e
 from engine.errors import Conflict, Fenced, NoSuchRotation, Rejected, Unavailable, Uncertain
 from engine.machine import rests
@@ -26,11 +27,13 @@ PERFORMERS: Final[dict[Effect, Callable[[Performance], None]]] = {
     Effect.PROBE: forward.look,
     Effect.APPLY: forward.apply,
     Effect.VERIFY: forward.verify,
-    Effect.DISTRIBUTE: forward.distribute,
+    Effect.DISTRIBUTE: waves.distribute,
+    Effect.SOAK: soaking.soak,
     Effect.PROMOTE: forward.promote,
     Effect.MONITOR: monitoring.monitor,
-    Effect.END_GRACE: forward.end_grace,
+    Effect.END_GRACE: gate.end_grace,
     Effect.RETIRE: forward.retire,
+    Effect.RECALL: recalling.recall,
     Effect.RESTORE: backward.restore,
     Effect.VERIFY_ROLLBACK: backward.verify_rollback,
 }

@@ -11,6 +11,7 @@ from typing import Any
 from engine.machine import ENDED, State
 from engine.rotation import Rotation
 from engine.values import SECOND, Instant
+from projections.rollouts import rollout_document
 from projections.times import to_text
 
 
@@ -18,14 +19,16 @@ def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | 
     """Return the fields of `keyturn.rotation/1`; times are ISO 8601 text, durations seconds.
 
     `outcome` is None while the rotation may still go on by itself or by a command of its state.
-    `not_before` is the time that it waits for: the next try, or the end of the grace period. One that waits for its
-    turn has no version yet, and `started_at` is when it was asked for. `known` is what was seen of its versions just
-    now, by who looked; the log does not say it.
+    `not_before` is the time that it waits for: the next try, the next wave, or the end of the grace period. One that
+    waits for its turn has no version yet, and `started_at` is when it was asked for. `known` is what was seen of its
+    versions just now, by who looked; the log does not say it.
     """
     ended = rotation.ended_at
     waits = rotation.not_before
     if rotation.state is State.GRACE and rotation.grace is not None:
         waits = max(waits, rotation.grace.wall)
+    if rotation.state is State.DISTRIBUTING and rotation.fleet is not None:
+        waits = max(waits, rotation.fleet.hold.wall)
     return {
         "rotation_id": str(rotation.id),
         "service": rotation.service,
@@ -45,6 +48,7 @@ def rotation_document(rotation: Rotation, *, known: Sequence[Mapping[str, str | 
         "not_before": to_text(waits) if waits > Instant(0) else None,
         "events": rotation.version,
         "waves": rotation.waves,
+        "rollout": rollout_document(rotation),
         "health": [
             {
                 "check": each.check,
@@ -74,6 +78,6 @@ def error_of(rotation: Rotation) -> dict[str, str] | None:
     failed = rotation.state in (State.FAILED, State.ROLLBACK_FAILED)
     back = rotation.automatic and rotation.state in (State.ROLLING_BACK, State.VERIFYING_ROLLBACK, State.ROLLED_BACK)
     cause = rotation.cause
-    if cause is None or not (failed or back or rotation.failures):
+    if cause is None or not (failed or back or rotation.failures or rotation.state is State.PAUSED):
         return None
     return {"step": cause.step, "kind": cause.kind, "message": cause.message, "hint": cause.hint}

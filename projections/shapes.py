@@ -6,14 +6,14 @@ A schema number goes up with every change of what a view's rows mean; a view of 
 """
 
 STATUS = "status"
-STATUS_SCHEMA = 4
+STATUS_SCHEMA = 5
 STATUS_TABLE = "status_credentials"
 
 NEVER_ROTATED = "never_rotated"
 """The state of a service that has no version and no rotation to decide about; the log may not know it at all."""
 
 HISTORY = "history"
-HISTORY_SCHEMA = 1
+HISTORY_SCHEMA = 2
 
 OUTBOX = "outbox"
 OUTBOX_SCHEMA = 1

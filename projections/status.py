@@ -25,6 +25,7 @@ from engine.rotation import Rotation
 from engine.values import Instant
 from projections import shapes
 from projections.feed import Folding, Kind, Row, Rows, Table, shape_of
+from projections.rollouts import in_a_line
 from projections.rotations import error_of
 
 OK: Final = "ok"
@@ -109,6 +110,7 @@ def document(standing: Standing) -> dict[str, Any]:
         ],
         "grace_until": rotation.grace.wall if rotation and rotation.grace and in_grace else None,
         "error": error_of(rotation) if rotation else None,
+        "rollout": (in_a_line(rotation) or None) if rotation and rotation.state not in ENDED else None,
         "next": [str(way) for way in ways_out(rotation)] if rotation and _needs_a_person(rotation) else [],
     }
 

@@ -20,8 +20,11 @@ from engine.commands import closing
 from engine.credential import Credential, Version, credential_id
 from engine.facts import Fact, Recorded, encode, tag_of
 from engine.health import CheckResult
+from engine.instances import Instance
 from engine.machine import ENDED, TABLE, State
 from engine.plan import Kind, Plan, Strategy
+from engine.rollout import Wave
+from engine.rollout_events import Joiner
 from engine.rotation import Rotation
 from engine.values import SECOND, Deadline, Instant, Moment
 
@@ -203,9 +206,30 @@ class Walk:
             "VerificationFailed": e.VerificationFailed(CAUSE, refused=False, not_before=later),
             "LoginTried": e.LoginTried(rotation.login),
             "Published": e.Published("dotenv:APP", rotation.candidate),
+            **self._of_fleet(rotation, Deadline(later)),
         }
         event: e.RotationEvent = made[name] if name in made else getattr(e, name)()
         return event
+
+    def _of_fleet(self, rotation: Rotation, later: Deadline) -> dict[str, e.RotationEvent]:
+        """Return an event of each kind about the instances of a rotation."""
+        some = tuple(self.random.sample(["web-1", "web-2", "web-3"], self.random.randrange(1, 4)))
+        there = tuple(Instance(each, zone="a") for each in some)
+        return {
+            "RolloutPlanned": e.RolloutPlanned((Wave(some, 100),), there),
+            "InstancesJoined": e.InstancesJoined(tuple(Joiner(each, rotation.waves) for each in there)),
+            "InstancesMissed": e.InstancesMissed(some, later),
+            "InstancesLeft": e.InstancesLeft(some),
+            "InstancesTold": e.InstancesTold(some, rotation.candidate, later),
+            "InstancesFailed": e.InstancesFailed(some, CAUSE, certain=self.random.random() < 0.5),
+            "InstancesUnproved": e.InstancesUnproved(some, later),
+            "InstancesMoved": e.InstancesMoved(some),
+            "InstancesLapsed": e.InstancesLapsed(some),
+            "InstancesReturned": e.InstancesReturned(some),
+            "WaveHeld": e.WaveHeld(rotation.waves, later, "the window opens"),
+            "SoakStarted": e.SoakStarted(rotation.waves, later),
+            "OverlapWarned": e.OverlapWarned(50, later.wall),
+        }
 
 
 def recorded(facts: list[Fact]) -> list[Recorded]:

@@ -16,10 +16,18 @@ COMMANDS = {
     "rotate": ("rotate:rotate", "Rotate the credential of one or several services."),
     "rollback": ("rollback:rollback", "Go back to the previous version, or to the one at an event (#41) or a time."),
     "resume": ("resume:resume", "Drive interrupted rotations on; without a name, every unfinished one."),
-    "pause": ("pausing:pause", "Have a rotation rest before anybody is given the new version."),
-    "continue": ("pausing:go_on", "Let a paused rotation go on."),
+    "pause": ("pausing:pause", "Have a rotation rest before anybody, or anybody more, is given the new version."),
+    "continue": ("pausing:go_on", "Let a paused rotation go on, or the next wave begin."),
+    "promote": (
+        "pausing:promote",
+        "Pass what a rollout waits for now: the soak of a wave, its wait, its window, or an approval.",
+    ),
+    "accept-inconclusive": (
+        "pausing:accept",
+        "Let a rollout go on although its checks saw nothing; in this wave that is not asked again.",
+    ),
     "abort": ("resume:abort", "Take an open rotation back, withdraw one that waits, or give up what cannot go back."),
-    "retry": ("resume:retry", "Try a rollback that failed again."),
+    "retry": ("resume:retry", "Try a rollback, or the wave of a rollout, that failed again."),
     "retire": (
         "resume:retire",
         "End the grace period of a rotation now: the old version becomes unusable, and there is no way back.",

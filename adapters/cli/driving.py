@@ -88,7 +88,7 @@ def driven(
             told.add(key)
 
     def patient(rotation: Rotation, wait: Wait) -> bool:
-        if rotation.state is State.GRACE and not patience.grace:
+        if rotation.state is State.GRACE and not patience.grace and not rotation.early:
             return False
         if ends is not None and clock.now().wall >= ends:
             return False
@@ -99,6 +99,8 @@ def driven(
         # Not left to the waits: where one is over before it is looked at, there is none.
         if is_inconclusive(rotation):
             return rotation.version > begun.version  # it is looked once more, whatever was not seen before
+        if rotation.state is State.GRACE and rotation.early and not patience.grace:
+            return rotation.failures > 0  # the old version is still used, which a person should hear of
         return is_stuck(rotation) and rotation.failures >= retiring
 
     ways = f"keyturn resume {rotation_id} drives the rotation on; keyturn abort {rotation_id} takes it back."

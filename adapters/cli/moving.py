@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,6 @@ from adapters.cli.driving import Patience
 from adapters.cli.shared import changing, shared_options, timeout_option
 from engine.errors import ExitCode
 from engine.rotation import Rotation
-from engine.values import Microseconds
 
 if TYPE_CHECKING:
     from adapters.cli.session import Session
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 def moves_a_rotation(function: Callable[..., ExitCode]) -> Callable[..., ExitCode]:
     """Give a function the options of a command that moves a rotation, and the rotation that was named.
 
-    It is called with the session, the rotation, the patience that was asked for, and by name `dry_run` and `reason`.
+    It is called with the session, the rotation, the patience that was asked for, and by name `dry_run`, `reason` and
+    what options it has of its own.
     Raises what `lookup.rotation` raises; an error that the function raises is told with where it was.
     """
 
@@ -33,10 +33,10 @@ def moves_a_rotation(function: Callable[..., ExitCode]) -> Callable[..., ExitCod
     @shared_options
     @click.pass_obj
     @wraps(function)
-    def named(session: Session, *, rotation: str, timeout: Microseconds | None, dry_run: bool, reason: str) -> ExitCode:
-        found = lookup.rotation(session, rotation)
+    def named(session: Session, /, **given: Any) -> ExitCode:
+        found = lookup.rotation(session, given.pop("rotation"))
         session.where = where(found)
-        return function(session, found, Patience(timeout), dry_run=dry_run, reason=reason)
+        return function(session, found, Patience(given.pop("timeout")), **given)
 
     return click.argument("rotation", metavar="ROTATION|SERVICE")(timeout_option(named))
 

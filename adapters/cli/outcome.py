@@ -10,11 +10,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from engine.errors import ExitCode
-from engine.leaving import in_words, ways_out
+from engine.leaving import in_words, rests_for, ways_out
 from engine.machine import State
 from engine.policies import is_inconclusive, is_stuck
+from engine.rollout_events import PauseKind
 from engine.rotation import Rotation
 from engine.sightings import Acceptance, Seen, look_around, versions_of
+from projections.rollouts import in_a_line
 from projections.rotations import rotation_document
 from projections.times import to_text
 
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
     from adapters.cli.session import Session
 
 ROTATION: Final = "keyturn.rotation/1"
+
+WHY: Final = {
+    PauseKind.OPERATOR: "resting because a person wanted it",
+    PauseKind.FAILURE: "resting because the wave failed",
+    PauseKind.INCONCLUSIVE: "resting because it was not seen whether all is well",
+    PauseKind.APPROVAL: "resting until you let the next wave begin",
+    PauseKind.STALLED: "resting because nothing moves on",
+}
+"""Why a rollout rests, for people."""
 
 _SAYS: Final = {
     Acceptance.ACCEPTED: "accepts {}",
@@ -75,6 +86,8 @@ def look(session: Session, rotation: Rotation, *, spending: bool = True) -> tupl
 def exit_code(rotation: Rotation, *, back: bool = False) -> ExitCode:
     """Return what the outcome of a rotation is for the caller; with `back`, that it is taken back is success."""
     match rotation.state:
+        case State.GRACE if rotation.failures:
+            return ExitCode.STILL_RUNNING
         case State.COMPLETED | State.GRACE:
             return ExitCode.DONE
         case State.ROLLED_BACK:
@@ -130,6 +143,10 @@ def trouble(rotation: Rotation, code: ExitCode, seen: Sequence[Seen] = ()) -> tu
             return f"going back failed{cause} {in_short(seen)}", ways
         case State.RETIRING if code is ExitCode.PERSON_NEEDED:
             return f"{rotation.candidate} is current, and {known} is not retired{cause} {in_short(seen)}", ways
+        case State.PAUSED if rotation.plan.rollout is not None:
+            far = in_a_line(rotation)
+            why = WHY[rests_for(rotation)]
+            return f"{why}{cause} {far[:1].upper() + far[1:]}{'.' if far else ''}".rstrip(), ways
         case State.PAUSED:
             alone = "" if rotation.plan.overlap or not rotation.previous else ", and is all that the target accepts"
             return f"resting until you decide; {known} is current, {rotation.candidate} is verified{alone}.", ways

@@ -11,17 +11,27 @@ from typing import TYPE_CHECKING
 
 from adapters.cli.steps import NAMES
 from engine import events as e
+from engine import rotation as rotations
 from engine.facts import Recorded, tag_of
 from engine.machine import State
 from engine.process import EFFECTS
 from engine.rotation import Rotation
 from engine.values import SECOND
+from projections.rollouts import in_a_line
 
 if TYPE_CHECKING:
     from adapters.cli.console import Console
     from adapters.composition import Installation
 
-_QUIET = (e.OwnerChanged, e.LoginTried, e.AttemptStarted, e.AttemptClosed, *e.CredentialEvent.__args__)
+_NAMED_MAX = 5
+_QUIET = (
+    e.InstancesUnproved,
+    e.OwnerChanged,
+    e.LoginTried,
+    e.AttemptStarted,
+    e.AttemptClosed,
+    *e.CredentialEvent.__args__,
+)
 """What is shown with -v only."""
 
 _BAD = (e.RollbackStarted, e.RollbackFailed, e.RotationFailed, e.VerificationFailed, e.EffectPostponed)
@@ -57,7 +67,16 @@ def line(recorded: Recorded) -> str:
     fact = recorded.fact
     name = tag_of(fact.body).rpartition(".")[0].replace("-", " ")
     state = f" -> {fact.state}" if fact.state else ""
-    return f"#{recorded.position} {name}{state}{_why(fact.body)}"
+    return f"#{recorded.position} {name}{_who(fact.body)}{state}{_why(fact.body)}"
+
+
+def _who(body: e.Event) -> str:
+    """Return the instances that an event is about: by name where they are few, else how many."""
+    instances: tuple[str, ...] = () if isinstance(body, e.RolloutPlanned) else getattr(body, "instances", ())
+    if not instances:
+        wave = getattr(body, "wave", None)
+        return "" if wave is None else f" {wave + 1}"
+    return f" ({', '.join(instances)})" if len(instances) <= _NAMED_MAX else f" ({len(instances)} instances)"
 
 
 def _why(body: e.Event) -> str:
@@ -72,13 +91,13 @@ def _steps(console: Console, rotation: Rotation) -> Iterator[Callable[[Sequence[
     from rich.console import Console as Terminal
 
     terminal = Terminal(stderr=True, highlight=False)
-    state, began = rotation.state, rotation.entered_at
+    state, began, told = rotation.state, rotation.entered_at, rotation
     with terminal.status(f"{_step(state)} …") as moving:
 
         def observe(recorded: Sequence[Recorded]) -> None:
-            nonlocal state, began
+            nonlocal state, began, told
             for fact in (each.fact for each in recorded):
-                if fact.state is None:
+                if fact.state is None or fact.originator_id != rotation.id:
                     continue
                 if isinstance(fact.body, _BAD):
                     console.mark(f"{_step(state)}{_why(fact.body)}", good=False)
@@ -87,7 +106,8 @@ def _steps(console: Console, rotation: Rotation) -> Iterator[Callable[[Sequence[
                     console.mark(f"{_step(state):<16}{(fact.at - began) / SECOND:6.2f} s", good=True)
                 if fact.state is not state:
                     state, began = fact.state, fact.at
-                moving.update(f"{_step(state)} …")
+                told = rotations.evolve(told, fact)
+                moving.update(f"{_step(state)} … {in_a_line(told)}".rstrip())
 
         yield observe
 

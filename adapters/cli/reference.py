@@ -19,10 +19,12 @@ from engine.errors import KeyturnError
 
 FIELDS: Final[dict[str, tuple[str, str]]] = {
     "keyturn.rotation/1": (
-        "rotate, rollback, resume, pause, continue, abort, retry, retire, show",
+        "rotate, rollback, resume, pause, continue, promote, accept-inconclusive, abort, retry, retire, show",
         (
             "rotation_id, service, environment, kind, strategy, state, outcome, version, previous_version, started_at, "
             "ended_at, duration_seconds, actor, reason, error {step, kind, message, hint}, not_before, events, waves, "
+            "rollout {instances, moved, returned, gone, unverified, unverified_max, wave, outstanding, soak_until, "
+            "held_until, held_for, paused, waves [{index, instances, moved, percentage, canary, state}]}, "
             "health [{check, result, at, failures, unknowns, text}], "
             "known [{version, accepted, stored_in}]"
         ),
@@ -38,7 +40,7 @@ FIELDS: Final[dict[str, tuple[str, str]]] = {
         "status",
         (
             "services [{service, environment, state, version, rotation_id, waiting, last_rotated_at, last_outcome, "
-            "due_at, restore_points, grace_until, error, next, unheard}]"
+            "due_at, restore_points, grace_until, error, rollout, next, unheard}]"
         ),
     ),
     "keyturn.history/1": (

@@ -161,17 +161,17 @@ def back(
 @click.command()
 @moves_a_rotation
 def retry(session: Session, found: Rotation, patience: Patience, *, dry_run: bool, reason: str) -> ExitCode:
-    """Try a rollback that failed again."""
+    """Try a rollback, or the wave of a rollout, that failed again."""
     retried(found, reason=reason)  # Refused before stores and secrets are asked for.
     require_ready(session.installation, found.service, found.environment, found.plan)
+    back = found.state is State.ROLLBACK_FAILED
     if dry_run:
-        session.console.out(
-            f"{found.service}: would try to go back to {found.previous or 'what was there before'} again"
-        )
+        known = found.previous or "what was there before"
+        session.console.out(f"{found.service}: would try {f'to go back to {known}' if back else 'the wave'} again")
         return ExitCode.DONE
     session.on_interrupt = f"keyturn resume {found.id} drives on what was begun."
     session.installation.operations.retry(found.id, reason=reason)
-    return carry_out(session, found, patience, what="try again to go back", back=True)
+    return carry_out(session, found, patience, what="try again to go back" if back else "try the wave again", back=back)
 
 
 @click.command()

@@ -58,6 +58,8 @@ def show(session: Session, names: tuple[str, ...]) -> None:
     for entry in entries:
         if entry["waiting"]:
             console.say(f"{entry['service']}: rotation {entry['waiting']} waits for its turn")
+        if entry["rollout"]:
+            console.say(f"{entry['service']}: {entry['rollout']}")
         if entry["error"]:
             console.say(f"{entry['service']}: {entry['error']['step']}: {entry['error']['message']}")
         if entry["unheard"]:

@@ -48,6 +48,7 @@ NAMES: Final[dict[Effect, str]] = {
     Effect.MONITOR: "monitor",
     Effect.END_GRACE: "grace",
     Effect.RETIRE: "retire",
+    Effect.RECALL: "recall",
     Effect.RESTORE: "restore",
     Effect.VERIFY_ROLLBACK: "verify rollback",
 }

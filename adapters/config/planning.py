@@ -1,7 +1,7 @@
 """From the `rotation` of a service to the plan that a rotation is frozen with.
 
 Rule: every key of `rotation` that steers a rotation is mapped here, and nowhere else. (`ttl` decides when one is
-due, and `usernames` go to the target: they are no part of a plan.)
+due as well, and `usernames` go to the target: they are no part of a plan.)
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def plan_for(service: Service, capabilities: TargetCapabilities) -> Plan:
         monitoring_unknowns=looks.inconclusive_threshold,
         rollback_on_health_failure=rotation.rollback.on_health_check_failure,
         rollout=rollout_of(service),
+        lifetime=Microseconds(0) if rotation.ttl is None else rotation.ttl.microseconds,
     )
 
 

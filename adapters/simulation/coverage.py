@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 # --- states and events ------------------------------------------------------------------------------------------
 
+_TOLD: Final = "InstancesJoined InstancesMissed InstancesLeft InstancesTold InstancesFailed InstancesUnproved"
 _REASONS: Final[dict[str, dict[State, str]]] = {
-    "no code hands a candidate to instances, so that no wave is distributed or soaks": {
-        State.DISTRIBUTING: "WaveDistributed",
-        State.SOAKING: "WavePassed RolloutPaused RollbackStarted RotationFailed",
+    "rotations here have no instances; those that have are played by adapters/simulation/rollouts.py": {
+        State.DISTRIBUTING: f"WaveDistributed RolloutPlanned WaveHeld RolloutAdvanced InstancesMoved {_TOLD}",
+        State.SOAKING: (
+            "WavePassed RolloutPaused RollbackStarted RotationFailed OwnerChanged EffectPostponed LoginTried "
+            f"HealthSampled SoakStarted RolloutAdvanced InstancesMoved InstancesLapsed {_TOLD}"
+        ),
+        State.GRACE: f"RetirementRequested OverlapWarned InstancesMoved InstancesLapsed {_TOLD}",
+        State.RETIRING: f"InstancesMoved InstancesLapsed {_TOLD}",
+        State.ROLLING_BACK: f"InstancesReturned InstancesLapsed {_TOLD}",
     },
-    "it does not soak, see above": {State.SOAKING: "OwnerChanged EffectPostponed LoginTried"},
     "while it rests nothing is performed": {State.PAUSED: "RotationFailed OwnerChanged EffectPostponed LoginTried"},
     "no health check looks": {State.MONITORING: "MonitoringStarted HealthSampled"},
     "nobody waits in a queue": {State.WAITING: "RotationRequested RotationCancelled RotationFailed"},
@@ -47,6 +53,17 @@ _REASONS: Final[dict[str, dict[State, str]]] = {
         State.VERIFYING_ROLLBACK: "VerificationFailed",
     },
 }
+_PLAYED: Final = next(iter(_REASONS))
+OF_ROLLOUTS: Final = frozenset(
+    (state, event) for state, events in _REASONS[_PLAYED].items() for event in events.split()
+) - frozenset(
+    [
+        (State.SOAKING, "RotationFailed"),  # a rollout goes back or rests
+        (State.SOAKING, "LoginTried"),  # the logins of these targets are not counted
+    ]
+)
+"""What runs of rollouts go through besides."""
+
 UNREACHED: Final[dict[tuple[State, str], str]] = {
     (state, event): reason
     for reason, states in _REASONS.items()
@@ -83,7 +100,7 @@ EFFECT_CALLS: Final[dict[str, tuple[str, ...]]] = {
     ),
     Effect.VERIFY_ROLLBACK: (*_LOOKS, "target.probe"),
 }
-"""The calls that are made in each effect. `soak` needs waves."""
+"""The calls that are made in each effect. `soak` and `recall` need instances."""
 
 EFFECT_FAULTS: Final = frozenset(
     (effect, call, kind) for effect, calls in EFFECT_CALLS.items() for call in calls for kind in CALLS[call]

@@ -31,6 +31,7 @@ INVARIANTS: Final = {
     "I7": "a version's value never changes, and none leaves the store while the target may accept it",
     "I8": "no write while another may still land; wrong logins stay within the budget",
     "I9": "no secret stands in the log",
+    "I10": "nothing passes on silence, and few hold a version whose soak has not passed",
     "I11": "the hash chain of the log is whole",
     "L1": "once faults stop, every rotation ends or names what a person must run",
     "L2": "whatever happened, one more rotation completes",

@@ -128,6 +128,10 @@ class MemoryTarget:
             if kept:
                 kept.is_settled = True
 
+    def sessions(self, value: CredentialValue) -> int | None:
+        """Return what the option `sessions` says; None as well where the target cannot be asked."""
+        return None if Fault.UNAVAILABLE in self._faults else self._options.sessions
+
     def restore(
         self, previous: CredentialValue | None, *, candidate: CredentialValue | None, tag: str, deadline: Instant
     ) -> None:

@@ -51,6 +51,8 @@ class MemoryOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """For `script`: the program is given the value (set), or prints the one it made."""
     propagation: Duration = Duration(0)
     """Logins are answered as before a change for this long after it."""
+    sessions: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """How many sessions the target says are open with a version; left out, it cannot tell."""
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:

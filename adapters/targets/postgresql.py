@@ -75,6 +75,12 @@ class PostgresqlOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             raise ValueError("statement_timeout is 100ms to 4s, because an attempt may have no more than 5s")
 
 
+_SESSIONS_QUERY: Final = (
+    "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE usename = %s AND application_name <> 'keyturn'"
+)
+"""Every role sees who is logged in and as what application; the kind of backend only some do."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresqlTarget:
     """See `engine.ports.Target`; the strategy decides how many logins there are."""
@@ -175,6 +181,23 @@ class PostgresqlTarget:
         if login.probe is Probe.ACCEPTED and not login.is_asked:
             return Sighting(Probe.UNKNOWN, "the server let us in without asking for a password")
         return Sighting(login.probe, login.detail)
+
+    def sessions(self, value: CredentialValue) -> int | None:
+        """Count the sessions of the value's login, in any database and without our own; None where one login has both.
+
+        A session keeps the name that it logged in with, whatever role it acts as since. None as well where the server
+        could not be asked.
+        """
+        if self.context.strategy is not Strategy.ALTERNATING:
+            return None
+        what = f"counting the sessions of {value.username}"
+        admin, seconds = self.options.admin_credentials, self.server.query_seconds
+        try:
+            password = self.context.secret(admin.password)
+            with connected(self.server, admin.username, password, seconds=seconds, what=what) as connection:
+                return int(read(connection, what, _SESSIONS_QUERY, (value.username,))[0][0])
+        except PortError:
+            return None
 
     def check(self) -> Sequence[Finding]:
         """Look at everything a rotation needs, changing nothing."""

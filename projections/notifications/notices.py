@@ -11,6 +11,7 @@ from engine import events as e
 from engine.channel_events import ChannelDisabled, CredentialOverdue, NotificationBlocked, NotificationGivenUp
 from engine.facts import Fact
 from engine.leaving import Way, ways_out
+from engine.machine import State
 from engine.notices import Notice, NoticeKind
 from engine.plan import Kind
 from engine.policies import is_stuck
@@ -54,7 +55,7 @@ def of_rotation(fact: Fact, rotation: Rotation, *, position: int, in_trouble: bo
         duration=Microseconds(fact.at - rotation.started_at),
         cause=rotation.cause if shows_cause else None,
         next_steps=tuple(map(str, ways)),
-        wave=body.wave if isinstance(body, e.WavePassed) else None,
+        wave=_wave(body, rotation),
         until=_until(body, rotation),
         ends_failure=completes and in_trouble,
     )
@@ -106,6 +107,7 @@ _WITH_CAUSE: Final = frozenset(
         NoticeKind.ROLLED_BACK,
         NoticeKind.ROLLBACK_FAILED,
         NoticeKind.WAITING,
+        NoticeKind.PAUSED,
     }
 )
 _WITH_REASON_OF_START: Final = frozenset({NoticeKind.STARTED, NoticeKind.COMPLETED, NoticeKind.WAITING})
@@ -138,7 +140,9 @@ def _kind(body: e.Event, rotation: Rotation) -> NoticeKind | None:
         case e.PreviousRetired():
             return None if _keeps_previous(rotation) else done
         case e.EffectPostponed():
-            return NoticeKind.WAITING if _has_just_stuck(rotation) else None
+            return NoticeKind.WAITING if _has_just_stuck(rotation) or _is_just_used(rotation) else None
+        case e.OverlapWarned():
+            return NoticeKind.WAITING
         case e.HealthSampled():
             return NoticeKind.WAITING if _sees_nothing_now(rotation, body) else None
         case _:
@@ -167,10 +171,22 @@ def _has_just_stuck(rotation: Rotation) -> bool:
     return is_stuck(rotation) and rotation.failures == rotation.plan.effect_attempts
 
 
+def _is_just_used(rotation: Rotation) -> bool:
+    """Tell whether it was just seen for the first time that the old version is used beyond its grace period."""
+    return rotation.state is State.GRACE and rotation.failures == 1
+
+
 def _sees_nothing_now(rotation: Rotation, body: e.HealthSampled) -> bool:
     """Tell whether a check has just seen nothing for so long that a person should look."""
     limit = rotation.plan.monitoring_unknowns
     return any(each.check == body.check and each.unknowns == limit for each in rotation.health)
+
+
+def _wave(body: e.Event, rotation: Rotation) -> int | None:
+    if isinstance(body, e.WavePassed):
+        return body.wave
+    is_paused = isinstance(body, e.RolloutPaused) and rotation.fleet is not None and rotation.fleet.is_planned
+    return rotation.waves if is_paused else None
 
 
 def _until(body: e.Event, rotation: Rotation) -> Instant | None:
@@ -179,5 +195,7 @@ def _until(body: e.Event, rotation: Rotation) -> Instant | None:
             return body.grace.wall
         case e.EffectPostponed():
             return body.not_before
+        case e.OverlapWarned():
+            return body.until
         case _:
             return None

@@ -13,6 +13,8 @@ OUTCOMES = {"Unavailable", "Rejected", "OwnLoginRejected", "Uncertain", "PortErr
 
 OUTCOMES_CAUGHT_IN = {
     "engine/runner.py": "performs the effects: it turns an outcome into the fact that records it",
+    "engine/handing.py": "hands a version to many instances: what became of one is recorded, and the others go on",
+    "engine/recalling.py": "goes back on the instances that were listed last, where they cannot be listed now",
     "engine/operations.py": "ends a rotation that waited, and that is refused when its turn has come",
     "adapters/outbox/courier.py": "performs deliveries: it turns an outcome into the fact that records it",
     "adapters/outbox/outlets.py": "a secret of a channel that is not there says nothing against the message",
@@ -20,11 +22,12 @@ OUTCOMES_CAUGHT_IN = {
     "adapters/outbox/secrets.py": "looks for secrets in what leaves: what cannot be read now is passed over",
     "engine/sightings.py": "looks around for a person: what cannot be read is told as not known",
     "adapters/simulation/watch.py": "lets an effect land late, when nobody is there any more to be told",
+    "adapters/simulation/rollouts.py": "lets a hand land late, when nobody is there any more to be told",
     "adapters/simulation/ports.py": "delivers a request twice: the second answer reaches nobody",
 }
 """The only files that may catch what a port answers."""
 
-ANSWERS_INSTEAD_OF_RAISING = {"check", "has", "look", "probe", "verify"}
+ANSWERS_INSTEAD_OF_RAISING = {"check", "has", "look", "probe", "sessions", "verify"}
 """The methods of an adapter that promise an answer (`unknown`, a finding) where others raise an outcome.
 
 Their parts are called after them: `_check_key` is a part of `check`.
@@ -37,6 +40,7 @@ KEYTURN_ERROR_CAUGHT_IN = {
     "engine/group_runner.py": "rotates several services: what keeps one of them back is recorded, and decides for all",
     "adapters/simulation/jobs.py": "is every process of a simulated crowd: what ends one is part of the story",
     "adapters/simulation/processes.py": "is every process of a simulated run: what ends one is part of the story",
+    "adapters/simulation/rollouts.py": "is every process of a simulated rollout: what ends one is part of the story",
 }
 
 EVERYTHING_CAUGHT_IN = {

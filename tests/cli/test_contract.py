@@ -38,6 +38,8 @@ COMMAND_OPTIONS = {
     "resume": {"--timeout", "--wait-grace", "--dry-run"},
     "pause": {"--timeout", "--dry-run", "--reason"},
     "continue": {"--timeout", "--dry-run", "--reason"},
+    "promote": {"--full", "--timeout", "--dry-run", "--reason"},
+    "accept-inconclusive": {"--timeout", "--dry-run", "--reason"},
     "abort": {"--dry-run", "--reason"},
     "retry": {"--dry-run", "--reason"},
     "retire": {"--dry-run", "--reason"},

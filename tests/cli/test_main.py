@@ -18,12 +18,13 @@ from adapters.cli.console import Console, printable
 from adapters.cli.driving import worst
 from adapters.cli.main import main
 from adapters.cli.outcome import exit_code
+from engine.attempts import Attempt
 from engine.errors import ExitCode
 from engine.events import Cause, RotationStarted
 from engine.facts import Fact, Recorded
 from engine.machine import UNDER_WAY, State
 from engine.plan import Kind, Plan, Strategy
-from engine.rotation import Attempt, Rotation, start
+from engine.rotation import Rotation, start
 from engine.values import Instant
 from tests.architecture.source import ROOT
 from tests.cli.program import Folder

@@ -33,6 +33,7 @@ ROTATION_FIELDS = [
     "not_before",
     "events",
     "waves",
+    "rollout",
     "health",
     "known",
 ]

@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from engine.errors import Rejected, Unavailable
+from engine.instances import Witness
 from engine.ports import Addressable, Checkable, Probe, Severity, Target
 from engine.values import SECOND, CredentialValue, Form, Instant, Secret
 from tests.contract.target_bench import AWKWARD_SECRETS, AWKWARD_USERNAMES, Bench, MakeBench, canary, errors_of
@@ -114,6 +115,17 @@ class TargetContract:
         value = bench.put()
         assert value.secret is not None
         assert bench.target.verify(value, control=value.secret).control is Probe.ACCEPTED
+
+    # --- who uses a value -------------------------------------------------------------------------------
+
+    def test_a_witness_counts_sessions_and_never_raises(self, bench: Bench) -> None:
+        """Nobody has a session of a value that was just set, and who cannot be asked knows nothing."""
+        if not isinstance(bench.target, Witness):
+            return
+        value = bench.put()
+        assert bench.target.sessions(value) in (0, None)
+        assert isinstance(bench.unreachable, Witness)
+        assert bench.unreachable.sessions(value) is None
 
     # --- the old value goes ----------------------------------------------------------------------------
 

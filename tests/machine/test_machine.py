@@ -47,6 +47,7 @@ AT_WORK = (
     "staging applying verifying distributing soaking paused promoting monitoring grace retiring "
     "rolling_back verifying_rollback"
 )
+HANDING = "distributing soaking grace retiring"
 STAYS = {
     "OwnerChanged": AT_WORK,
     "EffectPostponed": AT_WORK,
@@ -60,7 +61,22 @@ STAYS = {
     "OrphanRevoked": "applying",
     "VerificationFailed": "verifying verifying_rollback",
     "MonitoringStarted": "monitoring",
-    "HealthSampled": "monitoring",
+    "HealthSampled": "monitoring soaking",
+    "RolloutPlanned": "distributing",
+    "WaveHeld": "distributing",
+    "RolloutAdvanced": "distributing soaking",
+    "SoakStarted": "soaking",
+    "InstancesJoined": f"{HANDING} rolling_back",
+    "InstancesMissed": f"{HANDING} rolling_back",
+    "InstancesLeft": f"{HANDING} rolling_back",
+    "InstancesTold": f"{HANDING} rolling_back",
+    "InstancesFailed": f"{HANDING} rolling_back",
+    "InstancesUnproved": f"{HANDING} rolling_back",
+    "InstancesMoved": HANDING,
+    "InstancesLapsed": "soaking grace retiring rolling_back",
+    "InstancesReturned": "rolling_back",
+    "RetirementRequested": "grace",
+    "OverlapWarned": "grace",
     "Published": "promoting rolling_back",
 }
 

@@ -2,7 +2,8 @@
 
 Every run has a number, and FIRST is where it begins. `seeds` are runs of seeds, nine in ten in which calls fail and one
 in which people do things by hand; `targets` are seeds at targets of other kinds; `crowds` let one to four processes at
-once; `pairs` are two single faults of two rotations, drawn at random; `all-pairs` are all that there are, and end.
+once; `rollouts` hand a version to instances wave by wave; `pairs` are two single faults of two rotations, drawn at
+random; `all-pairs` are all that there are, and end.
 `--count` stops after so many runs, and `--part 2/3` plays every third number only, from the second one on: three
 processes play all. Prints what is violated as it is found, every minute how far it is, and in the end the figures and
 where to go on; exits with 1 where anything was.
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 
 from adapters.simulation.faults import Fault
 from adapters.simulation.jobs import crowd_of
+from adapters.simulation.rollouts import RolloutRun
 from adapters.simulation.seeds import handled, seeded
 from adapters.simulation.world import run
 from adapters.targets.memory_options import MemoryOptions
@@ -97,7 +99,19 @@ def all_pairs() -> Kind:
     )
 
 
-KINDS: Final = {"seeds": seeds, "targets": targets, "crowds": crowds, "pairs": pairs, "all-pairs": all_pairs}
+def rollouts() -> Kind:
+    """Play rollouts over fleets of one to eight instances, with up to thirty things that happen to each."""
+    return Kind(lambda number: f"rollout {number}", lambda number: RolloutRun(number).play())
+
+
+KINDS: Final = {
+    "seeds": seeds,
+    "targets": targets,
+    "crowds": crowds,
+    "pairs": pairs,
+    "all-pairs": all_pairs,
+    "rollouts": rollouts,
+}
 
 
 def part_of(text: str) -> tuple[int, int]:

@@ -63,8 +63,8 @@ def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.integers(-(2**63), 2**63 - 1)
         case inspect.FloatType():
             return st.floats(allow_nan=False)
-        case inspect.StrType():
-            return st.text()
+        case inspect.StrType(min_length=shortest, max_length=longest):
+            return st.text(min_size=shortest or 0, max_size=longest)
         case inspect.UUIDType():
             return st.uuids()
         case inspect.EnumType(cls=enum):
@@ -73,6 +73,8 @@ def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.one_of(*map(_values, types))
         case inspect.VarTupleType(item_type=item):
             return st.lists(_values(item), max_size=3).map(tuple)
+        case inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(_values(key), _values(value), max_size=3)
         case inspect.StructType(cls=struct, fields=fields):
             return st.builds(struct, **{field.name: _values(field.type) for field in fields})
         case _:
@@ -110,6 +112,8 @@ def _example(kind: inspect.Type, name: str = "") -> Any:
             return _example(next(each for each in types if not isinstance(each, inspect.NoneType)), name)
         case inspect.VarTupleType(item_type=item):
             return (_example(item, name),)
+        case inspect.DictType(key_type=key, value_type=value):
+            return {_example(key, f"key of {name}"): _example(value, f"value of {name}")}
         case inspect.StructType(cls=struct, fields=fields):
             return struct(**{field.name: _example(field.type, field.name) for field in fields})
         case _:

@@ -16,6 +16,7 @@ from adapters.system import (
     StateFolderUnusable,
     SystemClock,
     SystemEntropy,
+    at_once,
     installation_key,
     login_name,
     own_folder,
@@ -129,3 +130,15 @@ def test_a_hardened_process_leaves_no_core_and_writes_files_for_its_user_alone(t
     )
     assert done.stdout.split() == ["0", "0", "0o27"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_the_same_is_done_with_several_at_once_and_answered_in_their_order() -> None:
+    """Each waits until all are there, which one after the other would never be."""
+    meeting = threading.Barrier(4, timeout=10)
+
+    def meet(item: int) -> int:
+        meeting.wait()
+        return item * item
+
+    assert list(at_once(meet, [3, 1, 4, 2])) == [9, 1, 16, 4]
+    assert list(at_once(lambda item: item, [])) == []

@@ -211,3 +211,9 @@ def test_the_interval_is_kept_for_who_asks_what_is_due() -> None:
     assert ttl is not None
     assert ttl.microseconds == 30 * 24 * HOUR
     assert reads(service()).services["app"].rotation.ttl is None
+
+
+def test_the_interval_is_also_how_long_the_old_version_is_needed_at_most() -> None:
+    """By then the next rotation is due."""
+    assert planned(service(rotation="ttl: 30d")).lifetime == 30 * 24 * HOUR
+    assert planned(service()).lifetime == 0

@@ -5,7 +5,6 @@ The real adapters are wrapped and never replaced; time moves when somebody waits
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,9 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from adapters.discovery.memory import MemoryDiscovery
+from adapters.distributors.memory import MemoryDistributor
+from adapters.distributors.memory import MemoryOptions as FleetOptions
 from adapters.event_store.memory import MemoryEventLog
 from adapters.stores.memory import MemoryStore
 from adapters.targets.memory import MemoryTarget
@@ -24,6 +26,7 @@ from engine.credential import Credential, Version
 from engine.errors import Rejected, Unavailable, Uncertain
 from engine.facts import Fact, Recorded
 from engine.health import HealthCheck
+from engine.instances import Instance
 from engine.operations import Operations
 from engine.performance import Binding, Performance, World
 from engine.plan import Plan, Strategy
@@ -31,7 +34,8 @@ from engine.ports import Holdings
 from engine.process import Wait
 from engine.rotation import Rotation
 from engine.runner import Runner
-from engine.values import SECOND, CredentialValue, Instant, Microseconds, Moment, Secret
+from engine.values import SECOND, CredentialValue, Instant, Microseconds, Secret
+from tests.unit.engine.surroundings import BEGAN, Clock, Place, Seeded
 
 SERVICE: Final = "app-db"
 ENVIRONMENT: Final = "production"
@@ -40,7 +44,6 @@ FIRST: Final = "v0-initial"
 HOUR: Final = Microseconds(3600 * SECOND)
 CALLS_MAX: Final = 2_000
 """Calls of ports in one test, at most: a rotation that makes no progress fails it, and hangs nothing."""
-BEGAN: Final = Instant(1_767_225_600_000_000)
 
 T = TypeVar("T", bound=e.Event)
 Step: TypeAlias = Callable[[Callable[[], Any]], Any]
@@ -120,56 +123,6 @@ class Call:
     at: Instant
 
 
-class Clock:
-    """Time that passes only when somebody waits; `jump` moves the wall clock alone."""
-
-    def __init__(self) -> None:
-        self.wall: int = BEGAN
-        self.uptime = 1_000 * SECOND
-        self.waits: list[int] = []
-
-    def now(self) -> Moment:
-        """Return the time."""
-        return Moment(Instant(self.wall), "boot-1", Microseconds(self.uptime))
-
-    def wait(self, duration: Microseconds) -> None:
-        """Let time pass."""
-        self.waits.append(duration)
-        self.wall += duration
-        self.uptime = Microseconds(self.uptime + duration)
-
-    def jump(self, seconds: float) -> None:
-        """Set the wall clock forward or back; no time passes."""
-        self.wall += int(seconds * SECOND)
-
-
-class Seeded:
-    """Ids and random bytes that a test can repeat."""
-
-    def __init__(self, seed: int = 7) -> None:
-        self._random = random.Random(seed)
-
-    def draw(self, count: int) -> bytes:
-        """Return random bytes."""
-        return self._random.randbytes(count)
-
-    def new(self) -> UUID:
-        """Return a fresh id."""
-        return UUID(bytes=self._random.randbytes(16), version=4)
-
-
-class Place:
-    """A further place: it remembers what it was given."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.published: list[tuple[CredentialValue, str]] = []
-
-    def publish(self, value: CredentialValue, *, version: str, deadline: Instant | None = None) -> None:
-        """Take the value."""
-        self.published.append((value, version))
-
-
 class _Port:
     """A port whose calls are counted, and go as planned."""
 
@@ -203,6 +156,8 @@ class Bench:
         vacant: bool = False,
         options: MemoryOptions | None = None,
         places: Sequence[str] = (),
+        instances: Sequence[Instance] = (),
+        behaviour: FleetOptions | None = None,
         **plan: Any,
     ) -> None:
         self.strategy = strategy
@@ -215,6 +170,10 @@ class Bench:
             entropy=self.random,
             now=lambda: self.clock.now().wall,
         )
+        self.discovery = MemoryDiscovery(instances)
+        self.distributor = MemoryDistributor(options=behaviour, now=lambda: self.clock.now().wall)
+        self.opens: Callable[[Instant], Instant] = lambda now: now
+        """When the next wave may begin."""
         self.places = [Place(name) for name in places]
         self.checks: list[HealthCheck] = []
         """The health checks that are configured."""
@@ -236,6 +195,8 @@ class Bench:
         if known:
             self.store.stage(PATH, FIRST, value)
             self.store.promote(PATH, FIRST, value, expected=None)
+            for each in self.discovery.instances():
+                self.distributor.hand(each, value, version=FIRST, deadline=Instant(BEGAN + HOUR))
         return value
 
     # --- what is asked for ----------------------------------------------------------------------------------
@@ -265,7 +226,15 @@ class Bench:
     def world(self, owner: str = "process-1") -> World:
         """Return the world as a process sees it."""
         places = [_Port(self, "place", place) for place in self.places]
-        binding = Binding(self._port("target", self.target), self._port("store", self.store), places, self.checks)
+        binding = Binding(
+            self._port("target", self.target),
+            self._port("store", self.store),
+            places,
+            self.checks,
+            discovery=self._port("discovery", self.discovery),
+            distributor=self._port("distributor", self.distributor),
+            opens=lambda now: self.opens(now),  # noqa: PLW0108 - a test may replace it
+        )
         return World(
             log=self._port("log", self.log),
             clock=self.clock,

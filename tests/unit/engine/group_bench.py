@@ -28,7 +28,8 @@ from engine.process import Wait
 from engine.rotation import Rotation
 from engine.runner import Runner
 from engine.values import CredentialValue, Instant, Microseconds, Secret
-from tests.unit.engine.bench import BEGAN, HOUR, Clock, Died, Seeded
+from tests.unit.engine.bench import HOUR, Died
+from tests.unit.engine.surroundings import BEGAN, Clock, Seeded
 
 NAME = "cluster"
 ENVIRONMENT = "production"

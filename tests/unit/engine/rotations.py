@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from engine import events as e
 from engine import rotation as rotations
+from engine.attempts import Attempt
 from engine.facts import Fact
 from engine.machine import State
 from engine.plan import Kind, Plan, Strategy
-from engine.rotation import Attempt, Rotation
+from engine.rotation import Rotation
 from engine.values import SECOND, Deadline, Instant, Microseconds, Moment
 
 ROTATION: Final = UUID("018f4e6a-7b1c-7def-8a90-123456789abc")

@@ -17,6 +17,7 @@ from engine.errors import (
     Rejected,
     RotationOpen,
     SinkGone,
+    StillInUse,
     Throttled,
     Unavailable,
     Uncertain,
@@ -47,6 +48,7 @@ def test_an_advice_that_is_given_takes_the_place_of_the_hint() -> None:
     ("error", "kind"),
     [
         (Unavailable, "unavailable"),
+        (StillInUse, "still_in_use"),
         (Rejected, "rejected"),
         (OwnLoginRejected, "own_login_rejected"),
         (Uncertain, "uncertain"),
@@ -68,6 +70,7 @@ def test_an_outcome_keeps_what_and_why_apart() -> None:
     [
         (KeyturnError, 1),
         (Unavailable, 4),
+        (StillInUse, 4),
         (Rejected, 4),
         (OwnLoginRejected, 4),
         (Uncertain, 5),

@@ -12,6 +12,8 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from adapters.discovery.memory import numbered
+from adapters.distributors.memory import Fault
 from adapters.targets.memory_options import MemoryOptions
 from engine import events as e
 from engine.adapter import Duration
@@ -24,6 +26,7 @@ from engine.performance import facts_of, noted_facts
 from engine.plan import LoginBudget, Plan, RetryClass, Strategy
 from engine.policies import can_go_back, delay, is_inconclusive
 from engine.ports import Probe, Verification
+from engine.rollout import RolloutPolicy, Stage
 from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
 from tests.unit.engine.bench import ENVIRONMENT, FIRST, PATH, SERVICE, Bench, after, answers, fails
@@ -281,6 +284,23 @@ def rollback_on_health_failure(value: Any) -> State:
     return _watched(CheckResult.FAIL, rollback_on_health_failure=value)[1].state
 
 
+def rollout(value: RolloutPolicy | None) -> list[int]:
+    """How many instances are told at once."""
+    bench = Bench(Strategy.DUAL, instances=numbered(3), rollout=value)
+    return [len(each.instances) for each in bench.bodies(bench.rotate().id, e.InstancesTold)]
+
+
+def lifetime(value: Microseconds) -> list[int]:
+    """At how many per cent of that time people are told that the old version is still used."""
+    policy = RolloutPolicy((Stage(100),), canary=False)
+    bench = Bench(Strategy.DUAL, instances=numbered(1), rollout=policy, grace=Microseconds(0))
+    rotation_id = bench.start(lifetime=value)
+    bench.until("grace", rotation_id)
+    bench.distributor.faults["instance-0001"] = frozenset({Fault.UNKNOWN})
+    bench.drive(rotation_id, patience=lambda rotation, wait: bench.clock.uptime < 2_400 * S)
+    return [each.percent for each in bench.bodies(rotation_id, e.OverlapWarned)]
+
+
 class Field(NamedTuple):
     """A field, and two values of it with what each leads to."""
 
@@ -329,6 +349,8 @@ FIELDS: Final = [
     Field(monitoring_failures, ((1, 1), (4, 4))),
     Field(monitoring_unknowns, ((2, 2), (5, 5))),
     Field(rollback_on_health_failure, ((True, State.ROLLED_BACK), (False, State.FAILED))),
+    Field(rollout, ((None, []), (RolloutPolicy((Stage(100),), parallelism=2, canary=False), [2, 1]))),
+    Field(lifetime, ((Microseconds(0), []), (Microseconds(1_200 * S), [50, 80, 95]))),
 ]
 NAMES = [field.leads_to.__name__ for field in FIELDS]
 

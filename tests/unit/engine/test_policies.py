@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine import events as e
+from engine.attempts import Attempt
 from engine.credential import Credential, Version, credential_id
 from engine.errors import OwnLoginRejected, PortError, Rejected, Unavailable, Uncertain
 from engine.machine import State
@@ -17,7 +18,7 @@ from engine.plan import Kind, Strategy
 from engine.policies import after_failure, can_go_back, cause_of, delay, destroyable, give_up, judge
 from engine.ports import Holdings, Probe, Verification
 from engine.process import Effect
-from engine.rotation import Attempt, Rotation
+from engine.rotation import Rotation
 from engine.values import SECOND, Microseconds
 from tests.unit.engine.rotations import CAUSE, attempt, moment, plan, rotation, seconds
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from engine import events as e
+from engine.attempts import Attempt
 from engine.credential_events import LATENESS_MAX
 from engine.machine import ENDED, LEAVING, State
 from engine.plan import LoginBudget, Plan, RetryClass, Strategy
 from engine.process import EFFECTS, Effect, Wait, fence, next_effect, until_free
-from engine.rotation import Attempt
 from engine.runner import PERFORMERS
 from engine.values import SECOND, Deadline, Instant, Microseconds, Moment
 from tests.unit.engine.rotations import attempt, grace, moment, plan, rotation, seconds
@@ -40,10 +40,10 @@ def test_what_rests_has_nothing_outstanding(state: State) -> None:
     assert next_effect(rotation(state, postponed=Deadline(seconds(9))), moment()) is None
 
 
-def test_every_effect_can_be_performed_unless_no_rotation_comes_there() -> None:
-    """Soaking waits for waves of instances, and rotations have none yet."""
-    assert set(Effect) - set(PERFORMERS) == {Effect.SOAK}
-    assert {*EFFECTS.values(), Effect.PROBE} == set(Effect)
+def test_every_effect_can_be_performed() -> None:
+    """What it stands for in its state, or what comes before that."""
+    assert set(Effect) == set(PERFORMERS)
+    assert {*EFFECTS.values(), Effect.PROBE, Effect.RECALL} == set(Effect)
 
 
 def test_a_postponed_effect_waits_for_its_time() -> None:

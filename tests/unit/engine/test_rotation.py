@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine import events as e
 from engine import rotation as rotations
+from engine.attempts import Attempt
 from engine.facts import Fact, Recorded, decode, encode, tag_of
 from engine.machine import State, following
 from engine.rotation import Rotation
@@ -240,7 +241,7 @@ def test_logins_that_were_tried_are_kept_with_their_time() -> None:
     ids=["none", "open", "refused", "done", "looked into", "of others", "refused, then open"],
 )
 def test_the_target_may_hold_the_candidate_unless_every_attempt_was_refused(
-    attempts: tuple[rotations.Attempt, ...], *, attempted: bool
+    attempts: tuple[Attempt, ...], *, attempted: bool
 ) -> None:
     """A look that saw it refused does not rule out that it lands later."""
     assert rotation(attempts=attempts).attempted is attempted
@@ -258,7 +259,7 @@ def test_the_target_may_hold_the_candidate_unless_every_attempt_was_refused(
     ],
 )
 def test_in_doubt_is_the_newest_attempt_without_answer_or_look(
-    attempts: tuple[rotations.Attempt, ...], number: int | None
+    attempts: tuple[Attempt, ...], number: int | None
 ) -> None:
     doubtful = rotation(attempts=attempts).in_doubt
     assert (doubtful.number if doubtful else None) == number

@@ -20,19 +20,7 @@ from engine.process import Wait
 from engine.rotation import Rotation
 from engine.runner import Runner, never
 from engine.values import SECOND, Microseconds
-from tests.unit.engine.bench import (
-    FIRST,
-    HOUR,
-    Bench,
-    Died,
-    Step,
-    after,
-    dies,
-    dies_after,
-    fails,
-    lost,
-    works,
-)
+from tests.unit.engine.bench import FIRST, HOUR, Bench, Died, Step, after, dies, dies_after, fails, lost, works
 
 CALM = [
     "RotationStarted",

@@ -21,8 +21,9 @@ from engine.process import until_free
 from engine.rotation import Rotation
 from engine.sightings import Acceptance, Seen, look_around, versions_of
 from engine.values import SECOND, CredentialValue, Form, Instant, Microseconds, Secret
-from tests.unit.engine.bench import BEGAN, ENVIRONMENT, FIRST, HOUR, PATH, SERVICE, Bench, after, answers, fails
+from tests.unit.engine.bench import ENVIRONMENT, FIRST, HOUR, PATH, SERVICE, Bench, after, answers, fails
 from tests.unit.engine.rotations import rotation
+from tests.unit.engine.surroundings import BEGAN
 
 STORED = f"local, {PATH}"
 BUDGET = MemoryOptions(lockout_after=6)

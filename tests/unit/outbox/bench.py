@@ -34,7 +34,7 @@ from projections.feed import catch_up
 from projections.notifications import queries
 from projections.notifications.outbox import OUTBOX
 from projections.notifications.tables import Channel, Delivery
-from tests.unit.engine.bench import Clock, Seeded
+from tests.unit.engine.surroundings import Clock, Seeded
 
 FAILURE: Final = Cause("verify", "refused", "the target refuses it", "Look.")
 FOREVER: Final = Instant(2**62)

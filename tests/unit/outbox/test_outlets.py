@@ -12,7 +12,7 @@ from adapters.outbox.trial import deaf, faults, unreached
 from engine.errors import Rejected
 from engine.notices import Notice, NoticeKind
 from projections.notifications.samples import sample
-from tests.unit.engine.bench import BEGAN
+from tests.unit.engine.surroundings import BEGAN
 from tests.unit.outbox.bench import Bench
 
 

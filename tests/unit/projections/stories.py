@@ -10,8 +10,10 @@ from engine import events as e
 from engine import rotation as rotations
 from engine.credential import Credential, credential_id
 from engine.facts import Fact
+from engine.instances import Instance
 from engine.machine import ENDED, TABLE, State
 from engine.plan import Kind, Plan, Strategy
+from engine.rollout import Wave
 from engine.rotation import Rotation
 from engine.values import SECOND, Deadline, Instant
 from tests.histories import BEGAN
@@ -139,6 +141,12 @@ class Story:
         """Make the candidate current."""
         self.stage().move(e.CandidateApplied(), e.CandidateVerified(), e.RolloutCompleted(), e.Promoted())
         return self.note(e.CurrentChanged(self.rotation_id, self.rotation.candidate, "app"))
+
+    def roll_out(self, *waves: tuple[str, ...]) -> Self:
+        """Verify the candidate, and plan its waves."""
+        self.stage().move(e.CandidateApplied(), e.CandidateVerified())
+        there = tuple(Instance(each) for wave in waves for each in wave)
+        return self.move(e.RolloutPlanned(tuple(Wave(wave, 100) for wave in waves), there))
 
     def to_grace(self, until: int) -> Self:
         """Begin a grace period."""

@@ -289,6 +289,7 @@ def test_a_completed_rotation_is_told_whole() -> None:
         "not_before": None,
         "events": 9,
         "waves": 0,
+        "rollout": None,
         "health": [],
         "known": [],
     }

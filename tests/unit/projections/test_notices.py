@@ -12,7 +12,9 @@ from engine import channel_events as c
 from engine import events as e
 from engine.facts import Fact
 from engine.notices import EVENT_WORDS, FAMILIES, Notice, NoticeKind, Urgency, selects
-from engine.plan import Kind
+from engine.plan import Kind, Plan, Strategy
+from engine.rollout import RolloutPolicy, Stage
+from engine.rollout_events import PauseKind
 from engine.values import SECOND, Deadline, Instant, Microseconds
 from projections.notifications.samples import samples
 from projections.notifications.words import headline
@@ -138,6 +140,34 @@ def test_waves_a_pause_and_going_on_are_told() -> None:
     assert (wave.kind, wave.wave, headline(wave)) == (K.WAVE_COMPLETED, 0, "Wave 1 of production/app-db passed")
     assert (paused.kind, paused.reason, resumed.kind, resumed.reason) == (K.PAUSED, "lunch", K.RESUMED, "fed")
     assert any("keyturn continue" in step for step in paused.next_steps)
+
+
+def rolling_out() -> Story:
+    """Begin a story whose second rotation has instances."""
+    story = Story()
+    story.plan = Plan(Strategy.DUAL, overlap=True, rollout=RolloutPolicy((Stage(100),)), grace=Microseconds(SECOND))
+    return story.start("v1").roll_out(("web-1",), ("web-2", "web-3"))
+
+
+def test_a_rollout_that_rests_tells_why_where_and_what_leads_on() -> None:
+    """The command is complete, and the wave counts from 0."""
+    story = rolling_out().move(e.WaveDistributed(0), e.WavePassed(0))
+    paused = last(story.move(e.RolloutPaused(kind=PauseKind.INCONCLUSIVE, cause=REFUSED)))
+    assert (paused.kind, paused.cause, paused.wave) == (K.PAUSED, REFUSED, 1)
+    assert any(f"keyturn accept-inconclusive {story.rotation_id}" in step for step in paused.next_steps)
+    story.move(e.RolloutResumed(accept=True))
+    assert "keyturn continue" in last(story.move(e.RolloutPaused(kind=PauseKind.APPROVAL))).next_steps[0]
+
+
+def test_an_old_version_that_is_still_used_is_told_once_and_when_its_time_runs_out() -> None:
+    """The first time that its end is put off, and at each part of its time that is over."""
+    story = rolling_out().move(e.RolloutCompleted(2), e.Promoted(), e.MonitoringPassed(Deadline(LATER)))
+    told = len(of(story))
+    story.move(e.EffectPostponed(REFUSED, LATER), e.EffectPostponed(REFUSED, LATER), e.OverlapWarned(80, LATER))
+    first, warned = of(story)[told:]
+    assert (first.kind, first.cause, first.until) == (K.WAITING, REFUSED, LATER)
+    assert (warned.kind, warned.cause, warned.until) == (K.WAITING, REFUSED, LATER)
+    assert any("keyturn abort" in step for step in warned.next_steps)
 
 
 def test_a_rotation_that_waits_for_its_turn_is_told() -> None:

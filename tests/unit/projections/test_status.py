@@ -70,6 +70,7 @@ def test_a_service_that_was_rotated_is_ok() -> None:
         "restore_points": ["v1"],
         "grace_until": None,
         "error": None,
+        "rollout": None,
         "next": [],
     }
 
