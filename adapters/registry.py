@@ -75,6 +75,12 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "memory": "adapters.discovery.memory:ADAPTER",
         "endpoint": "adapters.discovery.endpoint:ADAPTER",
         "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
+        "aws": "adapters.discovery.aws:ADAPTER",
+        "gcp": "adapters.discovery.gcp:ADAPTER",
+        "azure": "adapters.discovery.azure:ADAPTER",
+        "consul": "adapters.discovery.consul:ADAPTER",
+        "dns": "adapters.discovery.dns:ADAPTER",
+        "cloud": "adapters.discovery.cloud:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
