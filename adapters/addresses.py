@@ -32,6 +32,7 @@ HOST_LENGTH_MAX: Final = 253
 _URL: Final = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#\\]*)(?P<rest>[/?][!-~]*)?", re.ASCII)
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[1-9][0-9]{0,4}))?", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_HERE: Final = frozenset({"127.0.0.1", "::1"})
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*", re.ASCII)
 """A last label of this form makes resolvers read the whole host as an IPv4 address (WHATWG URL, "ends in a number")."""
 _NOT_IN_A_TARGET: Final = frozenset('"<>\\^`{|}#')
@@ -119,6 +120,17 @@ def check_url(url: str, *, allow_http: bool = False, allow: Sequence[Network] = 
     if parts is None or not 0 < port < 65_536:
         raise ValueError("behind the host of the URL only a port is expected: 1 to 65535, without zeros in front")
     return Endpoint(found["scheme"], _checked_host(parts["host"], allow), port)
+
+
+def check_server(url: str, *, allow: Sequence[Network] = ANYWHERE, allow_http: bool = False) -> Endpoint:
+    """Return where a URL leads; raises ValueError where that is refused, or where it would show a login to the network.
+
+    It is https, or http to this machine; where `allow_http`, http to any.
+    """
+    place = check_url(url, allow_http=True, allow=allow)
+    if place.host not in _HERE:
+        check_url(url, allow_http=allow_http, allow=allow)
+    return place
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:

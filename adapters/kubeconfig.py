@@ -21,14 +21,13 @@ import httpx
 import msgspec
 import yaml
 
-from adapters.addresses import ANYWHERE, check_url
+from adapters.addresses import check_server
 from engine.errors import Rejected
 from engine.values import Secret
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its token and the certificates of the API server (Kubernetes, "Accessing the API from a Pod")."""
 _BYTES_MAX: Final = 1_000_000
-_HERE: Final = frozenset({"127.0.0.1", "::1"})
 _REFUSED: Final[dict[str, str]] = {
     "exec": "a program that makes tokens is not run: give a token, a token file or a client certificate",
     "auth-provider": "such logins are gone from Kubernetes: give a token, a token file or a client certificate",
@@ -187,9 +186,7 @@ def _content(file: Path | None, data: str, name: str, *, what: str) -> bytes:
 
 def _server(url: str, *, what: str) -> str:
     try:
-        place = check_url(url, allow_http=True, allow=ANYWHERE)
-        if place.host not in _HERE:
-            check_url(url, allow=ANYWHERE)
+        check_server(url)
     except ValueError as error:
         raise Rejected(what=what, why=f"the server of the cluster: {error}") from None
     return url.rstrip("/")

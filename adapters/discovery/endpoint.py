@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from adapters import http_auth
-from adapters.addresses import ANYWHERE, Endpoint, Network, Resolve, check_url, networks, system_addresses
+from adapters.addresses import ANYWHERE, Resolve, check_server, check_url, networks, system_addresses
 from adapters.discovery.listing import check_by_listing, listed
 from adapters.discovery.paths import JsonPath, Unfit
 from adapters.http_auth import Auth
@@ -23,7 +23,6 @@ from engine.instances import Instance
 from engine.ports import Finding
 
 _BYTES_DEFAULT: Final = 10_000_000
-_HERE: Final = frozenset({"127.0.0.1", "::1"})
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +69,7 @@ class EndpointOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         except ValueError as error:
             raise ValueError(f"`allow_private`: {error}") from None
         try:
-            _check(self.url, self, allow)
+            check_server(self.url, allow=allow, allow_http=self.allow_http)
         except ValueError as error:
             raise ValueError(f"`url`: {error}") from None
         _path("instance_path", self.instance_path)
@@ -93,7 +92,7 @@ class EndpointDiscovery:
         self._options = options
         self._context = context
         self._allow = networks(options.allow_private)
-        self._place = _check(options.url, options, self._allow)
+        self._place = check_server(options.url, allow=self._allow, allow_http=options.allow_http)
         self._what = f"listing the instances of {context.service} at {self._place.host}"
         self._resolve = resolve
 
@@ -164,14 +163,6 @@ class EndpointDiscovery:
         if place != self._place:
             raise Rejected(what=self._what, why="the next page is at another host, which is shown no login")
         return following
-
-
-def _check(url: str, options: EndpointOptions, allow: Sequence[Network]) -> Endpoint:
-    """Return where a URL leads; raises ValueError where it leads where it may not."""
-    place = check_url(url, allow_http=True, allow=allow)
-    if place.host not in _HERE:
-        check_url(url, allow_http=options.allow_http, allow=allow)
-    return place
 
 
 def _path(name: str, text: str, *, is_single: bool = False) -> None:

@@ -5,12 +5,19 @@ Rule: knows no system; an adapter brings what it found, all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import TimeoutError as TimeIsOver
+from multiprocessing.pool import ThreadPool
+from typing import Final, TypeVar
 
+from adapters.addresses import check_server
 from engine.errors import PortError, Rejected, Unavailable
 from engine.instances import INSTANCE_ID_MAX, Discovery, Instance
 from engine.ports import Finding, Severity
+from engine.values import SECOND, Microseconds
+
+T = TypeVar("T")
+
 
 SUBJECT: Final = "discovery"
 
@@ -44,6 +51,16 @@ def check_by_listing(discovery: Discovery) -> Sequence[Finding]:
     return (Finding(SUBJECT, Severity.OK, f"it lists {_counted(len(found), 'instance')}{places}"),)
 
 
+def check_api(name: str, url: str) -> None:
+    """Raise ValueError where an option holds no URL that paths can be put behind."""
+    try:
+        check_server(url)
+        if "?" in url:
+            raise ValueError("it has a query")  # noqa: TRY301 - as the rest of what is wrong with it
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from None
+
+
 def endpoint(template: str, *, address: str, port: int | None = None, what: str) -> str:
     """Return where an instance is reached, by a template that `check_template` took; empty where that is empty.
 
@@ -70,3 +87,15 @@ def check_template(template: str, *, has_port: bool = False) -> None:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_time(ask: Callable[[], T], timeout: Microseconds, *, what: str) -> T:
+    """Return what `ask` returns, and raise what it raises; raises `Unavailable` when time is over.
+
+    For libraries whose timeouts start anew with each byte that comes: `ask` runs in a thread that is then left behind.
+    """
+    with ThreadPool(1) as pool:
+        try:
+            return pool.apply_async(ask).get(timeout / SECOND)
+        except TimeIsOver:
+            raise Unavailable(what=what, why="the list was not read in time") from None

@@ -99,7 +99,7 @@ class Cluster:
         everything: Sequence[dict[str, Any]] = self.pods if resource == "pods" else self.nodes
         selector = query.get("labelSelector", "")
         selected = [each for each in everything if matches(selector, each["metadata"]["labels"])]
-        end = start + min(self.page_size, int(query.get("limit", "500")))
+        end = start + min(self.page_size, int(query["limit"])) if "limit" in query else len(selected)
         metadata: dict[str, Any] = {"resourceVersion": str(version)}
         if end < len(selected):
             following = {"start": end, "version": version, "asked": asked, "pages": pages}

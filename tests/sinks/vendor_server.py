@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -120,6 +120,11 @@ class VendorServer:
 def _conversation_with(server: VendorServer) -> type[BaseHTTPRequestHandler]:
     class Conversation(BaseHTTPRequestHandler):
         """One request, and its answer."""
+
+        def handle(self) -> None:
+            """Say nothing of a client that hangs up, as it does where it trusts no certificate of ours."""
+            with suppress(ssl.SSLError):
+                super().handle()
 
         def do_POST(self) -> None:
             """Read the request whole, and answer it."""

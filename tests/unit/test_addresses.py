@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.addresses import (
     Endpoint,
+    check_server,
     check_url,
     checked_addresses,
     is_allowed,
@@ -347,3 +348,21 @@ def test_an_answer_without_addresses_lets_nothing_through(answer: list[str]) -> 
 def test_the_resolver_of_the_system_is_asked() -> None:
     """It reads an address without asking anybody."""
     assert system_addresses("127.0.0.1", 443) == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://consul.internal:8501", "https://10.0.0.5", "http://127.0.0.1:8500", "http://[::1]:8500"]
+)
+def test_a_server_of_the_own_network_is_asked_over_tls_or_on_this_machine(url: str) -> None:
+    assert check_server(url).scheme == url.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://consul.internal:8500", "http://10.0.0.5", "http://127.0.0.2", "https://169.254.169.254", "https://x@y.z"],
+)
+def test_no_server_is_shown_a_login_in_the_clear_nor_is_the_metadata_of_a_cloud_one(url: str) -> None:
+    with pytest.raises(ValueError):
+        check_server(url)
+    if url.startswith("http://"):
+        assert check_server(url, allow_http=True).scheme == "http"
