@@ -75,6 +75,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "memory": "adapters.discovery.memory:ADAPTER",
         "endpoint": "adapters.discovery.endpoint:ADAPTER",
         "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
+        "aws": "adapters.discovery.aws:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",

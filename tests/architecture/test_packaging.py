@@ -154,9 +154,12 @@ def test_every_imported_library_is_declared() -> None:
     """Nothing works by the luck that another library brings it along."""
     provided = {
         "apprise",
+        "boto3",
+        "botocore",
         "click",
         "cronsim",
         "cryptography",
+        "dns",
         "eventsourcing",
         "httpcore",
         "http_sf",
