@@ -76,6 +76,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "endpoint": "adapters.discovery.endpoint:ADAPTER",
         "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
         "aws": "adapters.discovery.aws:ADAPTER",
+        "consul": "adapters.discovery.consul:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
