@@ -77,6 +77,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
         "aws": "adapters.discovery.aws:ADAPTER",
         "consul": "adapters.discovery.consul:ADAPTER",
+        "dns": "adapters.discovery.dns:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
