@@ -76,6 +76,8 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "endpoint": "adapters.discovery.endpoint:ADAPTER",
         "kubernetes": "adapters.discovery.kubernetes:ADAPTER",
         "aws": "adapters.discovery.aws:ADAPTER",
+        "gcp": "adapters.discovery.gcp:ADAPTER",
+        "azure": "adapters.discovery.azure:ADAPTER",
         "consul": "adapters.discovery.consul:ADAPTER",
         "dns": "adapters.discovery.dns:ADAPTER",
     },
