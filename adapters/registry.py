@@ -80,6 +80,7 @@ SHIPPED: Final[dict[str, dict[str, str]]] = {
         "azure": "adapters.discovery.azure:ADAPTER",
         "consul": "adapters.discovery.consul:ADAPTER",
         "dns": "adapters.discovery.dns:ADAPTER",
+        "cloud": "adapters.discovery.cloud:ADAPTER",
     },
     DISTRIBUTOR_GROUP: {
         "memory": "adapters.distributors.memory:ADAPTER",
