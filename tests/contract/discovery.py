@@ -126,6 +126,7 @@ class DiscoveryContract:
         bench.populate(0)
         assert list(bench.discovery().instances()) == []
 
+    @pytest.mark.slow
     def test_trouble_is_an_error_and_never_a_shorter_list(self, bench: DiscoveryBench) -> None:
         """Whatever goes wrong with the first answer."""
         bench.populate(2)
@@ -137,6 +138,7 @@ class DiscoveryContract:
                 bench.discovery(timeout=timeout).instances()
             assert RIGHT not in shown(caught.value)
 
+    @pytest.mark.slow
     def test_silence_ends_with_the_timeout(self, bench: DiscoveryBench) -> None:
         """Not before, and not long after."""
         bench.populate(1)
@@ -187,6 +189,7 @@ class PagedContract:
         assert len(set(expected)) == self.paged
         assert bench.requests() >= PAGES
 
+    @pytest.mark.slow
     def test_a_page_in_trouble_leaves_no_part(self, bench: DiscoveryBench) -> None:
         """The pages before it are not the list."""
         bench.populate(self.paged)
