@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from random import Random
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -45,6 +45,9 @@ FORWARD: Final = {
     State.VERIFYING_ROLLBACK: "RollbackVerified",
 }
 """What most rotations do next; without a lean to it few would ever be completed."""
+
+_FLEET: Final = ("web-1", "web-2", "web-3")
+_OF_FLEET: Final = {event.__name__ for event in get_args(e.RolloutRemark)}
 
 _SPREAD: Final = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835
 """An odd number near 2**128 divided by the golden ratio: its multiples lie far from each other."""
@@ -206,14 +209,14 @@ class Walk:
             "VerificationFailed": e.VerificationFailed(CAUSE, refused=False, not_before=later),
             "LoginTried": e.LoginTried(rotation.login),
             "Published": e.Published("dotenv:APP", rotation.candidate),
-            **self._of_fleet(rotation, Deadline(later)),
+            **(self._of_fleet(rotation, Deadline(later)) if name in _OF_FLEET else {}),
         }
         event: e.RotationEvent = made[name] if name in made else getattr(e, name)()
         return event
 
     def _of_fleet(self, rotation: Rotation, later: Deadline) -> dict[str, e.RotationEvent]:
         """Return an event of each kind about the instances of a rotation."""
-        some = tuple(self.random.sample(["web-1", "web-2", "web-3"], self.random.randrange(1, 4)))
+        some = _FLEET[: self.random.randrange(1, len(_FLEET) + 1)]
         there = tuple(Instance(each, zone="a") for each in some)
         return {
             "RolloutPlanned": e.RolloutPlanned((Wave(some, 100),), there),
