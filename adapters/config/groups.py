@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from adapters.config.convert import BAD
 from adapters.config.entries import divided
+from adapters.config.health import adapter_of
 from adapters.config.model import Check, Group, GroupLook, Service
 from adapters.config.problems import KeyPath, Report, did_you_mean
 from adapters.config.schema import CheckKeys, CrossChecks, ServiceGroup
-from adapters.registry import BrokenAdapter, UnknownAdapter, check_adapter
-from engine.adapter import CheckAdapter
 
 _ALIASES: Final = {"custom_script": "script"}
 """The names of dsops for types of checks."""
@@ -141,7 +140,7 @@ def _looks(
 def _look(entry: Mapping[str, Any], services: Sequence[Service], path: KeyPath, report: Report) -> Iterator[GroupLook]:
     kind = entry.get("type")
     kind = _ALIASES.get(kind, kind) if isinstance(kind, str) else kind
-    adapter = _adapter(kind, path, report)
+    adapter = adapter_of(kind, path, report)
     own, options = divided({**entry, "type": kind}, CheckKeys, adapter, path, report)
     if adapter is None or options is None or BAD in own.values():
         return
@@ -153,16 +152,3 @@ def _look(entry: Mapping[str, Any], services: Sequence[Service], path: KeyPath, 
     for service in fitting:
         name = f"{keys.name or adapter.name}/{service.name}"
         yield GroupLook(service.name, Check(adapter.name, name, keys.timeout.microseconds, options, path))
-
-
-def _adapter(name: object, path: KeyPath, report: Report) -> CheckAdapter | None:
-    if not isinstance(name, str):
-        return None  # A missing or wrong `type` is reported with the other keys.
-    try:
-        return check_adapter(name)
-    except UnknownAdapter as error:
-        near = error.fields.get("near")
-        report.error((*path, "type"), "there is no such check.", f"Did you mean {near!r}?" if near else error.advice)
-    except BrokenAdapter as error:
-        report.error(path, error.message, error.advice)
-    return None

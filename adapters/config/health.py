@@ -58,7 +58,7 @@ def _check_times(given: HealthChecks, path: KeyPath, report: Report) -> None:
 
 
 def _check(entry: Mapping[str, Any], kind: str, path: KeyPath, report: Report) -> Check | None:
-    adapter = _adapter(entry.get("type"), path, report)
+    adapter = adapter_of(entry.get("type"), path, report)
     fits = adapter is None or not adapter.kinds or kind in adapter.kinds
     own, options = divided(entry, CheckKeys, adapter if fits else None, path, report)
     if adapter is None:
@@ -73,7 +73,8 @@ def _check(entry: Mapping[str, Any], kind: str, path: KeyPath, report: Report) -
     return Check(adapter.name, keys.name or adapter.name, keys.timeout.microseconds, options, path)
 
 
-def _adapter(name: object, path: KeyPath, report: Report) -> CheckAdapter | None:
+def adapter_of(name: object, path: KeyPath, report: Report) -> CheckAdapter | None:
+    """Return the adapter of a type of check; None where there is none, which is reported."""
     if not isinstance(name, str):
         return None  # A missing or wrong `type` is reported with the other keys.
     try:
