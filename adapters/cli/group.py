@@ -5,6 +5,7 @@ Rule: what follows from what is decided in engine/group.py; a run that was cut o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from engine.errors import ExitCode, NoRestorePoint
 from engine.group import ENDED, Group, Standing, begin, go_back, retry
 from engine.group_events import Destination, GroupState, Member
 from engine.group_runner import GroupRunner
+from engine.machine import State
 from engine.values import SECOND, Instant, Microseconds
 from projections.restore import AtPosition, ByVersion, parse, position_at, version_current_at
 from projections.times import to_text
@@ -90,6 +92,7 @@ def rollback(
             service=name, wanted="the versions of before", why="the group was never rotated", points=""
         )
     goes_to = found.wanted | {each.service: each.version for each in versions}
+    _require_a_way_back(session, found, goes_to)
     if dry_run:
         for service, version in goes_to.items():
             session.console.out(f"{service}: would go to {version or 'what was there before'}")
@@ -151,6 +154,15 @@ def _versions(session: Session, configured: Configured, to: str) -> list[Destina
             raise NoRestorePoint(service=name, wanted=to, why="it had no version then", points="none")
         found.append(Destination(name, version.id))
     return found
+
+
+def _require_a_way_back(session: Session, found: Group, goes_to: Mapping[str, str | None]) -> None:
+    """Raise `NoRestorePoint` where a service had no version before, and its rotation cannot be taken back any more."""
+    for each in found.members:
+        rotation = session.installation.world.load(each.rotation_id) if each.rotation_id else None
+        if goes_to[each.service] is None and rotation is not None and rotation.state is State.COMPLETED:
+            why = "it had none before this run, and its rotation is over"
+            raise NoRestorePoint(service=each.service, wanted="the version of before", why=why, points="none")
 
 
 def _drive(session: Session, runner: GroupRunner, name: str, *, back: bool = False) -> ExitCode:

@@ -147,6 +147,14 @@ def test_a_group_that_was_never_rotated_has_nothing_to_go_back_to(folder: Folder
     folder.run("group", "rollback", "cluster", "--yes").refused(6, "never rotated")
 
 
+def test_services_that_had_no_version_before_cannot_go_back_to_it(folder: Folder) -> None:
+    """It is refused, and nothing is recorded: a group that waits for a person would be no help."""
+    configure(folder)
+    folder.ok("group", "rotate", "cluster")
+    folder.run("group", "rollback", "cluster", "--yes").refused(6, "it had none before this run")
+    assert folder.ok("group", "status", "cluster", "--json").document["state"] == "completed"
+
+
 def test_the_order_is_shown_and_nothing_done(folder: Folder) -> None:
     configure(folder)
     out = folder.ok("group", "rotate", "cluster", "--dry-run").out

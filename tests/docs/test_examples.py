@@ -1,4 +1,4 @@
-"""The examples can be used as they stand, and the page on waves tells of them and of every key."""
+"""The examples can be used as they stand, and the pages on waves and on groups tell of them and of every key."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from adapters.config.build import Wiring
 from adapters.config.load import load, parse
 from adapters.config.planning import rollout_of
 from adapters.config.rollout_keys import Canary, Rollout
+from adapters.config.schema import CrossChecks, GroupRotation, ServiceGroup
 from engine.rollout import OnTrouble, RolloutPolicy, Wave, plan_waves
 from tests.architecture.source import ROOT
 
 FOLDER = ROOT / "docs" / "examples"
+GROUP = "group.yaml"
 PAGE = (ROOT / "docs" / "how-to" / "roll-out-in-waves.md").read_text(encoding="utf-8")
 
 
@@ -52,8 +54,25 @@ def test_approval() -> None:
     assert (policy.approval, [len(wave.instances) for wave in waves]) == (True, [1, 4, 5])
 
 
+def test_a_group() -> None:
+    """Its page shows a longer one; this one runs as it stands."""
+    configuration = load(FOLDER / GROUP)
+    assert not configuration.problems
+    (group,) = configuration.groups.values()
+    assert group.steps == (("orders-primary",), ("orders-replica-1", "orders-replica-2"))
+    assert {look.service for look in group.looks} == set(configuration.services)
+    assert f"(../examples/{GROUP})" in (ROOT / "docs" / "how-to" / "rotate-a-group.md").read_text(encoding="utf-8")
+
+
+def test_every_key_of_a_group_is_told_of() -> None:
+    page = (ROOT / "docs" / "how-to" / "rotate-a-group.md").read_text(encoding="utf-8")
+    for section in (ServiceGroup, GroupRotation, CrossChecks):
+        told = [name for name in section.__struct_fields__ if not re.search(rf"\b{name}\b", page)]
+        assert told == [], section
+
+
 def test_every_example_is_tested_and_told_of() -> None:
-    names = {path.name for path in FOLDER.glob("*.yaml")}
+    names = {path.name for path in FOLDER.glob("*.yaml")} - {GROUP}
     assert set(re.findall(r"\(\.\./examples/([\w.-]+)\)", PAGE)) == names
     source = (ROOT / "tests" / "docs" / "test_examples.py").read_text(encoding="utf-8")
     assert set(re.findall(r'planned\("([\w.-]+)"\)', source)) == names
