@@ -263,7 +263,7 @@ def test_the_quick_answer_is_that_of_the_view(followed: SqliteViews, state: Path
 
 def test_a_service_is_due_when_it_was_said_to_be() -> None:
     entry = {"service": "a", "environment": "b", "state": "ok", "open": False, "version": "v1", "rotation_id": "r"}
-    entry |= dict.fromkeys(("waiting", "error"))
+    entry |= dict.fromkeys(("waiting", "error", "rollout"))
     entry |= {"last_rotated_at": BEGAN, "last_outcome": "completed", "restore_points": [], "next": []}
     (seen,) = quick_status.assembled([entry | {"grace_until": BEGAN}], [("a", "b", BEGAN, BEGAN + TTL)], {"b/a": 7})
     assert seen["last_rotated_at"] == seen["grace_until"] == "2026-01-01T00:00:00.000000Z"
@@ -299,6 +299,7 @@ def test_a_view_that_is_behind_gives_no_quick_answer(
     log.append([each.fact for each in walk(Random(5), steps=300)[len(facts) :]])
     assert answer(state, config) is None
     catch_up(STATUS, log, followed)
+    followed.remember(config, services(followed))
     assert answer(state, config)
 
 
