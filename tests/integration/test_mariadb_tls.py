@@ -36,6 +36,7 @@ def secured(mariadb_server: MariadbServer) -> Iterator[tuple[Accounts, Path]]:
         # The server reads its key as an ordinary user, who cannot reach the folders of pytest.
         folder.chmod(0o755)
         pem = certificate(folder).rename(folder / "ca.pem")
+        pem.chmod(0o644)  # whatever the umask of this process has become
         certificate(folder, name="127.0.0.2").rename(folder / "other.pem")
         with run_mariadb({"ssl_cert": str(pem), "ssl_key": str(pem)}) as server:
             yield accounts(server), folder
